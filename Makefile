@@ -1,0 +1,34 @@
+# The door for people and for CI. `make demo` and `make test` need nothing but Python >= 3.11 and a package registry.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test check slow format clean
+
+demo: $(VENV)/installed
+	@$(BIN)/epochal train
+
+test: $(VENV)/developed
+	@scripts/check $(BIN)
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+check: $(VENV)/developed
+	@scripts/check $(BIN)
+
+slow: $(VENV)/developed
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+format: $(VENV)/developed
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+$(VENV)/installed: pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/setup $(VENV)
+	@touch $@
+
+$(VENV)/developed: pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/setup $(VENV) dev
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

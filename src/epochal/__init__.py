@@ -1,0 +1,61 @@
+"""epochal trains classifiers with the data set resident on the device.
+
+The names below are in the order of the flow: read data, place them, score, choose a model and a recipe, train, keep.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from epochal.dataset import Dataset, Split, load
+    from epochal.errors import CapacityError, DataError, DivergedError, EpochalError, RecipeError, RunError
+    from epochal.fit import Epoch, Fit
+    from epochal.losses import negative_log_likelihood, zero_one_loss
+    from epochal.models import Model, lenet, logistic, mlp
+    from epochal.recipe import Recipe
+    from epochal.run import fit, load_run
+    from epochal.score import Score
+    from epochal.shared import shared_dataset
+    from epochal.training import train
+
+_HOME = {
+    "load": "dataset",
+    "Dataset": "dataset",
+    "Split": "dataset",
+    "shared_dataset": "shared",
+    "zero_one_loss": "losses",
+    "negative_log_likelihood": "losses",
+    "Model": "models",
+    "logistic": "models",
+    "mlp": "models",
+    "lenet": "models",
+    "Recipe": "recipe",
+    "train": "training",
+    "Epoch": "fit",
+    "Score": "score",
+    "fit": "run",
+    "Fit": "fit",
+    "load_run": "run",
+    "EpochalError": "errors",
+    "RecipeError": "errors",
+    "DataError": "errors",
+    "CapacityError": "errors",
+    "DivergedError": "errors",
+    "RunError": "errors",
+}
+
+__all__ = list(_HOME)  # pyrefly: ignore
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Names are fetched when asked for: JAX takes a second to import, and `epochal --help` has no use for it.
+    if name not in _HOME:
+        raise AttributeError(f"module 'epochal' has no attribute {name!r}")
+    value = getattr(import_module(f"epochal.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

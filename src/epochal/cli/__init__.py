@@ -1,0 +1,78 @@
+"""The command line: one module a command, none with logic of its own. JAX is imported by the commands that compute."""
+
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App, CycloptsError
+from cyclopts.config import Toml
+
+from epochal import __version__
+from epochal.cli.evaluate import evaluate
+from epochal.cli.inspect import inspect
+from epochal.cli.predict import predict
+from epochal.cli.reproduce import reproduce
+from epochal.cli.train import train
+from epochal.errors import EpochalError
+
+app = App(
+    name="epochal",
+    help="Train classifiers with the data set resident on the device. Start with: epochal train",
+    version=__version__,
+    result_action="return_value",
+)
+for command in (train, evaluate, predict, inspect, reproduce):
+    app.command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 our fault, 2 bad input, 3 diverged, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app.config = _config(words)
+        code = app(words, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+        return code or 0
+    except CycloptsError as error:
+        return _fail(words, f"{error} See: epochal {_command(words)}--help", 2)
+    except EpochalError as error:
+        return _fail(words, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail(words, "interrupted, nothing was left half-written", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left; Python would complain while flushing
+        return 0
+    except Exception:
+        traceback.print_exc()
+        return _fail(words, "this is a fault of epochal; please report it with the lines above", 1)
+
+
+def _config(words: list[str]) -> tuple[Any, ...]:
+    path = next((after for word, after in pairwise(words) if word == "--config"), None)
+    path = next((word.removeprefix("--config=") for word in words if word.startswith("--config=")), path)
+    if path is None:
+        return ()
+    if not Path(path).is_file():
+        raise EpochalUsage(f"--config {path}: there is no such file; a run folder's recipe.toml is one")
+    return (Toml(path, use_commands_as_keys=False),)
+
+
+class EpochalUsage(EpochalError):
+    """A command line that makes no sense."""
+
+    exit_code = 2
+
+
+def _command(words: list[str]) -> str:
+    return f"{words[0]} " if words and not words[0].startswith("-") and words[0] in app else ""
+
+
+def _fail(words: list[str], message: str, code: int) -> int:
+    print(f"epochal: {message}", file=sys.stderr)
+    if "--json" in words:
+        print(json.dumps({"error": message, "exit_code": code}))
+    return code

@@ -1,0 +1,113 @@
+"""`epochal inspect`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from epochal.cli.options import Flag, Reading, amount
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from epochal.dataset import Dataset
+
+_SHADES = " .:-=+*#%@"
+_MOST_CLASSES = 20
+
+
+def inspect(
+    data: str,
+    *,
+    examples: int = 3,
+    reading: Annotated[Reading, Parameter(name="*")] = Reading(),
+    memory: str | None = None,
+    json: Flag = False,
+) -> int:
+    """Say what a data set holds and what it would take to train on it here.
+
+    Parameters
+    ----------
+    data
+        A file, a folder, or a name.
+    examples
+        How many train examples to draw, where they are images.
+    memory
+        What the rows may take on the device, like 2GB; left out: what it has free.
+    json
+        Print one JSON object on standard output.
+
+    """
+    from epochal.cli import output
+    from epochal.residency import decide
+
+    dataset = reading.load(data)
+    kind, why = decide(dataset.train, amount(memory, "--memory"))
+    if json:
+        output.print_json(_told(dataset) | {"residency": {"kind": kind, "bytes": dataset.train.nbytes, "why": why}})
+        return 0
+    print(output.describe_data(dataset))
+    for name, told in _told(dataset)["splits"].items():
+        print(
+            f"{name:<6} {told['rows']:>9,} rows   range {told['least']:g} to {told['most']:g}, mean {told['mean']:.4g}"
+        )
+    print(_class_table(dataset))
+    print(f"features are divided by {dataset.divisor:g}; fingerprint {dataset.fingerprint[:16]}…")
+    print(f"on this device: {kind}: {why}")
+    for row in range(min(examples, len(dataset.train))):
+        drawing = draw(dataset.train.x[row])
+        if drawing:
+            print(f"\ntrain row {row}, class {dataset.classes[dataset.train.y[row]]}\n{drawing}")
+    return 0
+
+
+def _told(dataset: "Dataset") -> dict[str, Any]:
+    import numpy as np
+
+    splits = {}
+    for name, split in zip(("train", "valid", "test"), dataset, strict=True):
+        splits[name] = {
+            "rows": len(split),
+            "least": float(split.x.min()),
+            "most": float(split.x.max()),
+            "mean": float(split.x.mean(dtype=np.float64)),
+            "class_counts": np.bincount(split.y, minlength=len(dataset.classes)).tolist(),
+        }
+    return {
+        "data": dataset.source,
+        "example_shape": list(dataset.example_shape),
+        "dtype": str(dataset.train.x.dtype),
+        "divisor": dataset.divisor,
+        "classes": list(dataset.classes),
+        "splits": splits,
+        "notes": list(dataset.notes),
+        "fingerprint": dataset.fingerprint,
+    }
+
+
+def _class_table(dataset: "Dataset") -> str:
+    counts = [told["class_counts"] for told in _told(dataset)["splits"].values()]
+    lines = [f"{'class':<20} {'train':>9} {'valid':>9} {'test':>9}"]
+    for i, name in enumerate(dataset.classes[:_MOST_CLASSES]):
+        lines.append(f"{name[:20]:<20} {counts[0][i]:>9,} {counts[1][i]:>9,} {counts[2][i]:>9,}")
+    if len(dataset.classes) > _MOST_CLASSES:
+        lines.append(f"… and {len(dataset.classes) - _MOST_CLASSES:,} more classes")
+    return "\n".join(lines)
+
+
+def draw(example: "np.ndarray") -> str | None:
+    """An image as text, two characters a pixel, at most 32 × 32; None where the example is no image."""
+    from epochal.errors import RecipeError
+    from epochal.models.lenet import image_shape
+
+    try:
+        height, width, channels = image_shape(example.shape)
+    except RecipeError:
+        return None
+    if min(height, width) < 4 or channels > 4:
+        return None
+    image = example.reshape(height, width, channels).astype(float).mean(axis=2)
+    step = max(1, -(-max(height, width) // 32))
+    image = image[::step, ::step]
+    span = image.max() - image.min()
+    levels = ((image - image.min()) / (span or 1) * (len(_SHADES) - 1)).round().astype(int)
+    return "\n".join("".join(_SHADES[level] * 2 for level in row).rstrip() for row in levels)

@@ -1,0 +1,73 @@
+"""What commands say: text for people, or the contract's JSON."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from epochal.dataset import Dataset
+    from epochal.fit import Fit
+    from epochal.residency import Placed
+    from epochal.score import Score
+
+
+class Speaker:
+    """Prints lines on standard error, unless it is to be quiet."""
+
+    def __init__(self, *, quiet: bool):
+        self.quiet = quiet
+
+    def __call__(self, line: str) -> None:
+        """Say one line, or several."""
+        if not self.quiet:
+            print(line, file=sys.stderr)
+
+
+def describe_data(data: "Dataset") -> str:
+    """One line for the data, and one for each note."""
+    shape = "×".join(map(str, data.example_shape))
+    rows = ", ".join(f"{len(split):,} {name}" for name, split in zip(("train", "valid", "test"), data, strict=True))
+    lines = [f"{data.source}: {rows} rows of {shape} {data.train.x.dtype}, {len(data.classes)} classes"]
+    return "\n".join(lines + [f"note: {note}" for note in data.notes])
+
+
+def describe_score(split: str, score: "Score") -> str:
+    """`test   719 / 9,600 (7.49 %), 95 % interval 6.98–8.03 %`."""
+    low, high = score.interval95
+    return f"{split:<10} {score} wrong, 95 % interval {low:.2f}–{high:.2f} %"
+
+
+def report(fit: "Fit", placed: "Placed", test: "Score | None", seconds: dict[str, float], *, as_json: bool) -> None:
+    """The outcome of a run on standard output."""
+    if as_json:
+        print_json(outcome(fit, placed, test, seconds))
+        return
+    took = fit.seconds
+    print(f"stopped by {fit.stopped} after {len(fit.epochs):,} epochs, {fit.steps:,} steps, in {took['train']:.1f} s "
+          f"({took['compile']:.1f} s to compile)")  # fmt: skip
+    print(describe_score("validation", fit.best.valid) + f", best at epoch {fit.best.epoch:,}")
+    if test:
+        print(describe_score("test", test))
+    print(f"run        {fit.folder}")
+
+
+def print_json(told: dict[str, Any]) -> None:
+    """The one JSON object of a command, on standard output."""
+    print(json.dumps(told))
+
+
+def outcome(fit: "Fit", placed: "Placed", test: "Score | None", seconds: dict[str, float]) -> dict[str, Any]:
+    """The contract's keys for train, resume and evaluate."""
+    return {
+        "model": fit.model.name,
+        "data": fit.data.source if fit.data else None,
+        "residency": {"kind": placed.kind, "bytes": placed.bytes, "why": placed.why},
+        "epochs": len(fit.epochs),
+        "steps": fit.steps,
+        "stopped": fit.stopped,
+        "best_validation": fit.best.valid.to_json() | {"epoch": fit.best.epoch, "step": fit.best.step},
+        "test": test.to_json() if test else None,
+        "seconds": seconds | {name: round(value, 6) for name, value in fit.seconds.items()},
+        "run": str(fit.folder) if fit.folder else None,
+        "parameters_sha256": fit.parameters_sha256,
+    }

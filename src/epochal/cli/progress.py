@@ -1,0 +1,78 @@
+"""Progress on standard error: a live line with rate and time left on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from epochal.training import Moment, Training
+
+PLAIN_SECONDS = 1.0
+"""Plain lines come at most this often, but for the first and the last epoch."""
+
+
+def watch(moments: "Iterable[Moment]", training: "Training", *, quiet: bool) -> None:
+    """Run through `moments`, showing how far the training is."""
+    if quiet:
+        for _ in moments:
+            pass
+    elif sys.stderr.isatty():
+        _live(moments, training)
+    else:
+        _plain(moments, training)
+
+
+def _plain(moments: "Iterable[Moment]", training: "Training") -> None:
+    clock, shown, latest = _Clock(training), -PLAIN_SECONDS, None
+    for moment in moments:
+        if moment.epoch:
+            latest = moment.epoch
+            if time.monotonic() - shown >= PLAIN_SECONDS:
+                print(f"{latest} · {clock.told()}", file=sys.stderr)
+                shown, latest = time.monotonic(), None
+    if latest:
+        print(f"{latest} · {clock.told()}", file=sys.stderr)
+
+
+def _live(moments: "Iterable[Moment]", training: "Training") -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    clock = _Clock(training)
+    columns = (BarColumn(30), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task, latest = progress.add_task("compiling", total=1.0), ""
+        for moment in moments:
+            latest = str(moment.epoch) if moment.epoch else latest
+            progress.update(task, completed=clock.share(), description=f"{latest} · {clock.told()}")
+
+
+class _Clock:
+    """Rate and time left, from when the training began to step."""
+
+    def __init__(self, training: "Training"):
+        self.training, self.begun, self.first = training, time.monotonic(), training.step
+
+    def end_step(self) -> int:
+        """The update at which training ends, if validation brings no more patience."""
+        training = self.training
+        return min(training.recipe.epochs * training.plan.steps, training.rule.steps + 1)
+
+    def share(self) -> float:
+        """Part of the updates that are done, 0 to 1."""
+        return min(1.0, self.training.step / self.end_step())
+
+    def told(self) -> str:
+        """Rate, and the time left if validation brings no more patience."""
+        seconds = time.monotonic() - self.begun - self.training.seconds["compile"]
+        rate = max(1, self.training.step - self.first) / max(seconds, 1e-6)
+        left = max(0.0, (self.end_step() - self.training.step) / rate)
+        rows = rate * self.training.recipe.batch_size
+        return f"{rows:,.0f} rows/s · {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

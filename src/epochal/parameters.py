@@ -1,0 +1,39 @@
+"""Parameters as named arrays, so that a file or a digest can hold them: `output.W`, `hidden0.b`, …"""
+
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def flatten(params: Any) -> dict[str, np.ndarray]:
+    """Every array of a pytree under its path, parts joined by dots, in the order of the names."""
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    named = {".".join(_part(key) for key in path): np.asarray(leaf) for path, leaf in leaves}
+    return dict(sorted(named.items()))
+
+
+def unflatten(named: dict[str, np.ndarray], like: Any) -> Any:
+    """The pytree shaped `like` with the arrays of `flatten`. Raises ValueError where names, shapes or dtypes differ."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(like)
+    names = [".".join(_part(key) for key in path) for path, _ in paths]
+    if sorted(names) != sorted(named):
+        raise ValueError(f"arrays {sorted(named)}, expected {sorted(names)}")
+    for name, (_, leaf) in zip(names, paths, strict=True):
+        found = named[name]
+        if found.shape != leaf.shape or found.dtype != leaf.dtype:
+            raise ValueError(f"{name} is {found.dtype}{list(found.shape)}, expected {leaf.dtype}{list(leaf.shape)}")
+    return structure.unflatten([named[name] for name in names])
+
+
+def sha256(params: Any) -> str:
+    """SHA-256 (hexadecimal) over the bytes of all arrays, in the order of their names."""
+    digest = hashlib.sha256()
+    for array in flatten(params).values():
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _part(key: Any) -> str:
+    return str(next(getattr(key, name) for name in ("key", "name", "idx") if hasattr(key, name)))

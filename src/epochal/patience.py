@@ -1,0 +1,53 @@
+"""Early stopping, as the tutorials publish it: a pure function of integers and two floats.
+
+Source: Deep Learning Tutorials, "Getting Started", section "Early-Stopping". There `iter` counts minibatch updates from
+zero; here `step` counts the updates done, so `iter` is `step - 1`. After every update the published loop validates if
+`step` is a multiple of the validation frequency, and then stops if `patience <= iter`.
+"""
+
+from dataclasses import dataclass, replace
+from math import ceil
+
+
+@dataclass(frozen=True)
+class Patience:
+    """The rule's state: how long to go on at least, and what has been reached.
+
+    `steps` is the patience, in updates; `best_wrong` the fewest wrong rows of the validation split so far and
+    `best_step` the update after which they were counted (0: none yet).
+    """
+
+    steps: int
+    increase: float = 2.0
+    threshold: float = 0.995
+    best_wrong: int | None = None
+    best_step: int = 0
+
+    def observe(self, step: int, wrong: int) -> tuple["Patience", bool]:
+        """The rule after `wrong` rows were counted behind update `step`, and whether that is a new best.
+
+        A tie is no new best: the earliest wins. Only an improvement beyond `threshold` buys more patience.
+        """
+        if self.best_wrong is not None and wrong >= self.best_wrong:
+            return self, False
+        steps = self.steps
+        if self.best_wrong is None or wrong < self.best_wrong * self.threshold:
+            steps = max(steps, ceil((step - 1) * self.increase))
+        return replace(self, steps=steps, best_wrong=wrong, best_step=step), True
+
+    def exhausted(self, step: int) -> bool:
+        """Whether training stops after update `step`."""
+        return self.steps <= step - 1
+
+    def next_look(self, step: int, frequency: int) -> int:
+        """The update up to which training runs on before the rule is asked again, `step` updates being done.
+
+        Asked only while not exhausted. It is the next multiple of `frequency`, or the update at which the patience runs
+        out, if that comes first.
+        """
+        return min((step // frequency + 1) * frequency, self.steps + 1)
+
+
+def validation_frequency(steps_per_epoch: int, patience_steps: int) -> int:
+    """Updates between two validations, so that the patience is asked at least twice before it can run out."""
+    return max(1, min(steps_per_epoch, patience_steps // 2))

@@ -1,0 +1,78 @@
+"""How a run is written down: plain values for JSON and TOML, and back."""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from epochal.dataset import Dataset
+from epochal.fit import Best, Epoch
+from epochal.models import Model
+from epochal.score import Score
+
+
+def data_json(data: Dataset) -> dict[str, Any]:
+    """What must be known of the data to use the model, and to find the same data again."""
+    return {
+        "source": data.source,
+        "fingerprint": data.fingerprint,
+        "reading": dict(data.reading) if data.reading else None,
+        "rows": {"train": len(data.train), "valid": len(data.valid), "test": len(data.test)},
+        "example_shape": list(data.example_shape),
+        "dtype": str(data.train.x.dtype),
+        "divisor": data.divisor,
+        "classes": list(data.classes),
+    }
+
+
+def epoch_json(epoch: Epoch) -> dict[str, Any]:
+    """A line of the history."""
+    return asdict(epoch) | {"valid": epoch.valid.to_json() if epoch.valid else None}
+
+
+def epoch_from(told: dict[str, Any]) -> Epoch:
+    """The record of a line of the history."""
+    valid = score_from(told["valid"]) if told["valid"] else None
+    validations = tuple((step, wrong) for step, wrong in told["validations"])
+    return Epoch(**(told | {"valid": valid, "validations": validations}))
+
+
+def best_json(best: Best) -> dict[str, Any]:
+    """Where the best score was reached, and the score."""
+    return {"epoch": best.epoch, "step": best.step, "valid": best.valid.to_json()}
+
+
+def score_from(told: dict[str, Any]) -> Score:
+    """The score of its JSON form."""
+    return Score(told["wrong"], told["of"])
+
+
+def model_options(model: Model) -> dict[str, Any]:
+    """The command line's options for a built-in model."""
+
+    def plain(value: Any) -> Any:
+        return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+    return {"model": model.name} | {name: plain(value) for name, value in model.settings.items()}
+
+
+def reading_options(reading: Mapping[str, Any]) -> dict[str, Any]:
+    """The command line's options for how data were read."""
+    options = {"data": reading["source"]} | {name: value for name, value in reading.items() if name != "source"}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that may change the bits of a run, and the machine."""
+    found = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
+    for package in ("epochal", "jax", "jaxlib", "numpy", "optax"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    if "jax" in sys.modules:
+        found["device"] = sys.modules["jax"].devices()[0].device_kind
+    return found

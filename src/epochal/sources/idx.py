@@ -1,0 +1,94 @@
+"""IDX, the form of the original MNIST files, plain or gzip: magic number, sizes, then the numbers, big-endian.
+
+Layout: http://yann.lecun.com/exdb/mnist (two zero bytes, a type byte, the number of axes, each axis as 32 bits).
+"""
+
+import struct
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epochal.errors import DataError
+from epochal.sources.files import read_bytes
+from epochal.sources.raw import Raw
+
+_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+def is_idx(path: Path) -> bool:
+    """Whether `path` looks like IDX, by its name or its first bytes."""
+    if "ubyte" in path.name or path.name.removesuffix(".gz").endswith((".idx", ".idx1", ".idx3")):
+        return True
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError:
+        return False
+    return len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in _TYPES and magic[3] > 0
+
+
+def read_folder(folder: Path, limit: int) -> Raw:
+    """A folder with the four usual names, each plain or with `.gz`; the two test files may be missing."""
+    found: dict[str, tuple[Path, Path]] = {}
+    for split, names in _FILES.items():
+        paths = [_find(folder, name) for name in names]
+        if paths[0] and paths[1]:
+            found[split] = (paths[0], paths[1])
+        elif paths[0] or paths[1] or split == "train":
+            missing = next(name for name, path in zip(names, paths, strict=True) if path is None)
+            raise DataError(
+                f"{folder}: no file {missing} or {missing}.gz in this folder; "
+                f"IDX folders hold {', '.join(name for pair in _FILES.values() for name in pair)}"
+            )
+    return _read(folder.name or str(folder), found, limit)
+
+
+def read_file(path: Path, labels: Any, limit: int) -> Raw:
+    """An IDX file of examples; its labels are the file `labels`, or the one that the usual names put beside it."""
+    if labels is None:
+        name = path.name.replace("images", "labels").replace("idx3", "idx1")
+        labels = _find(path.parent, name.removesuffix(".gz"))
+        if name == path.name or labels is None:
+            return Raw(path.name, {"train": (read_idx(path, limit), None)}, (path,))
+    return _read(path.name, {"train": (path, Path(labels))}, limit)
+
+
+def read_idx(path: Path, limit: int) -> np.ndarray:
+    """The array in an IDX file, a view of the bytes read; raises DataError unless its size is exactly as declared."""
+    data = read_bytes(path, limit)
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES or data[3] == 0:
+        raise DataError(
+            f"{path}: byte 0: magic number {bytes(data[:4]).hex() or 'missing'}, expected 00 00, a type and a count "
+            f"of axes; this is no IDX file"
+        )
+    dtype, axes = np.dtype(_TYPES[data[2]]), data[3]
+    begin = 4 + 4 * axes
+    if len(data) < begin:
+        raise DataError(
+            f"{path}: byte {len(data):,}: the file ends within its header of {begin} bytes; it is cut short"
+        )
+    shape = struct.unpack_from(f">{axes}I", data, 4)
+    expected = begin + prod(shape) * dtype.itemsize
+    if len(data) != expected:
+        raise DataError(
+            f"{path}: byte {len(data):,}: the file ends here, but its header declares {'×'.join(map(str, shape))} "
+            f"{dtype.name}, which end at byte {expected:,}; it is {'cut short' if len(data) < expected else 'damaged'}"
+        )
+    return np.frombuffer(data, dtype, offset=begin).reshape(shape)
+
+
+def _read(name: str, found: dict[str, tuple[Path, Path]], limit: int) -> Raw:
+    splits = {split: (read_idx(x, limit), read_idx(y, limit)) for split, (x, y) in found.items()}
+    files = tuple(path for pair in found.values() for path in pair)
+    usual = len(splits) == 2
+    return Raw(name, splits, files, ordered_holdout=usual)
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    return next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)

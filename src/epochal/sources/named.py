@@ -1,0 +1,120 @@
+"""Data sets by name: found on this machine, or fetched from a mirror and checked by SHA-256."""
+
+import csv
+import gzip
+import importlib.util
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from epochal.errors import DataError
+from epochal.sources import idx
+from epochal.sources.raw import Raw
+
+_MNIST_MIRRORS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+)
+_FASHION_MIRRORS = (
+    "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+)
+_FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+_SHA256 = {
+    "mnist": {
+        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+    "fashion-mnist": {
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+}
+_MIRRORS = {"mnist": _MNIST_MIRRORS, "fashion-mnist": _FASHION_MIRRORS}
+
+
+def read(name: str, *, offline: bool, limit: int) -> Raw:
+    """The data set called `name`. Raises DataError where it is neither here nor to be had."""
+    return NAMES[name](name, offline, limit)
+
+
+def _digits(name: str, offline: bool, limit: int) -> Raw:
+    """scikit-learn's digits, 1,797 images of 8 × 8 pixels 0..16: read from that package's data file, not imported."""
+    package = importlib.util.find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise DataError("digits: comes with scikit-learn, which is not installed; pip install scikit-learn")
+    path = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    try:
+        with gzip.open(path, "rt") as file:
+            table = np.array([[int(float(cell)) for cell in row] for row in csv.reader(file)], np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}; reinstall scikit-learn") from None
+    x, y = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
+    return Raw(name, {"train": (x, y)}, (path,), divisor=16.0)
+
+
+def _images(name: str, offline: bool, limit: int) -> Raw:
+    folder = find(name)
+    if folder is None:
+        folder = _fetch(name, offline)
+    classes = _FASHION_CLASSES if name == "fashion-mnist" else None
+    return replace(idx.read_folder(folder, limit), name=name, classes=classes)
+
+
+def find(name: str) -> Path | None:
+    """The folder that holds all four files of `name`: under EPOCHAL_DATA, Debian's data sets, or the user's cache."""
+    for folder in _places(name):
+        if all(any((folder / file.removesuffix(end)).is_file() for end in ("", ".gz")) for file in _SHA256[name]):
+            return folder
+    return None
+
+
+def _places(name: str) -> list[Path]:
+    roots = [Path(text).expanduser() for text in os.environ.get("EPOCHAL_DATA", "").split(os.pathsep) if text]
+    # The files of mnist may lie in EPOCHAL_DATA itself; those of another set have the same names, so need a folder.
+    own = [root for root in roots if name == "mnist"]
+    return [*(root / name for root in roots), *own, Path("/usr/share/datasets") / name, cache_folder() / name]
+
+
+def cache_folder() -> Path:
+    """Where fetched data sets are kept: the user's cache folder of the platform."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("epochal", appauthor=False) / "data"
+
+
+def _fetch(name: str, offline: bool) -> Path:
+    folder = cache_folder() / name
+    here = (
+        f"put its four files into {folder}, or into a folder {name} below the one that EPOCHAL_DATA names"
+        f"{' (or: apt install dataset-fashion-mnist)' if name == 'fashion-mnist' else ''}"
+    )
+    if offline:
+        raise DataError(f"{name}: is not on this machine, and --offline forbids to fetch it;\n{here}")
+    import pooch
+
+    logging.getLogger("pooch").setLevel(logging.WARNING)
+    for file, digest in _SHA256[name].items():
+        failures = []
+        for mirror in _MIRRORS[name]:
+            try:
+                pooch.retrieve(mirror + file, f"sha256:{digest}", file, folder)
+                break
+            except Exception as error:  # pooch passes on whatever the transport raises; the next mirror may answer
+                failures.append(f"{mirror}: {str(error).splitlines()[0]}")
+        else:
+            raise DataError(f"{name}: {file} could not be fetched ({'; '.join(failures)});\n{here}")
+    return folder
+
+
+NAMES: dict[str, Callable[[str, bool, int], Raw]] = {"digits": _digits, "mnist": _images, "fashion-mnist": _images}

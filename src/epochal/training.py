@@ -1,0 +1,171 @@
+"""The loop, written once: minibatch steps in compiled stretches, early stopping on the validation zero-one loss."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from epochal.dataset import Dataset
+from epochal.epoch import State
+from epochal.errors import DivergedError, RecipeError
+from epochal.fit import Best, Epoch, Fit
+from epochal.models import Model
+from epochal.patience import Patience, validation_frequency
+from epochal.plan import Plan
+from epochal.program import Program
+from epochal.recipe import Recipe
+from epochal.residency import Pieces
+from epochal.score import Score
+
+STRETCH_SECONDS = 1.0
+"""About how long one compiled stretch runs, so that progress shows and a signal is answered soon."""
+
+
+class Moment(NamedTuple):
+    """A run between two compiled stretches: updates done, and the record of an epoch that has just ended."""
+
+    step: int
+    epoch: Epoch | None
+
+
+class Training(Iterator[Epoch]):
+    """A run in progress. Iterate over it for one `Epoch` after another; stop iterating whenever you like.
+
+    `fit()` gives what has been reached so far. `step` counts the updates done, `epochs` holds the records so far.
+    """
+
+    def __init__(self, model: Model, data: Dataset, recipe: Recipe, memory_bytes: int | None = None):
+        self.model, self.data, self.recipe = model, data, recipe
+        self.plan = Plan(len(data.train), recipe.batch_size, recipe.shuffle, recipe.drop_last, recipe.seed)
+        if self.plan.steps == 0:
+            raise RecipeError(
+                f"batch_size: {recipe.batch_size:,} is more than the {len(data.train):,} train rows, and drop_last "
+                f"leaves the smaller minibatch out; take a smaller batch_size, or keep the last minibatch"
+            )
+        self.program = Program(model, recipe, data.example_shape, len(data.classes))
+        self.placed = self.program.place(data.train, memory_bytes)
+        self._valid = self.program.place(data.valid, memory_bytes)
+        self.rule = Patience(recipe.patience_steps, recipe.patience_increase, recipe.improvement_threshold)
+        self.step = 0
+        self.epochs: list[Epoch] = []
+        self.best: Best | None = None
+        self.stopped: str | None = None
+        self.seconds = {"compile": 0.0, "train": 0.0}
+        self.params: Any = None
+        self._epoch = _Running()
+        self._moments = self._loop()
+
+    def __next__(self) -> Epoch:
+        return next(moment.epoch for moment in self._moments if moment.epoch)
+
+    def moments(self) -> Iterator[Moment]:
+        """The same run, seen after every compiled stretch."""
+        return self._moments
+
+    def stop(self, why: str = "interrupted") -> None:
+        """Ask the loop to end after the stretch that is running."""
+        self.stopped = self.stopped or why
+
+    def fit(self, folder: Path | None = None) -> Fit:
+        """The best so far; `folder` is where the run is kept, if it is.
+
+        Raises DivergedError where no validation has succeeded yet.
+        """
+        if self.best is None:
+            raise DivergedError(f"step {self.step:,}: there are no parameters to keep, nothing has been validated yet")
+        return Fit(
+            self.model, self.recipe, self.program, self.params, self.best, tuple(self.epochs), self.step,
+            self.stopped or "caller", self.data.classes, self.data.divisor, dict(self.seconds), self.data, folder,
+        )  # fmt: skip
+
+    def _loop(self) -> Iterator[Moment]:
+        """The tutorials' early stopping, to the step; the order of the rows depends on the seed and the epoch alone."""
+        plan, rule_frequency = self.plan, validation_frequency(self.plan.steps, self.recipe.patience_steps)
+        state, limit = self.program.start(plan), 1
+        opened, (pieces, counts) = 0, self._open_epoch(0)
+        self.seconds["compile"] = self.program.compile(state, pieces, self._valid)
+        while not self._finished():
+            number, done = divmod(self.step, plan.steps)
+            if number != opened:
+                opened, (pieces, counts) = number, self._open_epoch(number)
+            begun = time.perf_counter()
+            goal = min(self.rule.next_look(self.step, rule_frequency), (number + 1) * plan.steps, self.step + limit)
+            steps = goal - self.step
+            state, losses = self.program.stretch(state, pieces, done, done + steps)
+            self._advance(losses, counts[done : done + steps])
+            seconds = time.perf_counter() - begun
+            limit = max(1, min(4 * limit, int(STRETCH_SECONDS * steps / seconds)))
+            if self.step % rule_frequency == 0:
+                self._validate(state)
+            self._epoch.seconds += time.perf_counter() - begun
+            ended = self.step % plan.steps == 0 or self.rule.exhausted(self.step)
+            yield Moment(self.step, self._close_epoch() if ended else None)
+
+    def _open_epoch(self, number: int) -> tuple[Pieces, np.ndarray]:
+        index, counts = self.plan.epoch(number)
+        return self.placed.epoch(index, counts), counts
+
+    def _finished(self) -> bool:
+        if self.rule.exhausted(self.step):
+            self.stopped = "patience"
+        elif self.step >= self.recipe.epochs * self.plan.steps:
+            self.stopped = "epochs"
+        return self.stopped is not None
+
+    def _advance(self, losses: np.ndarray, counts: np.ndarray) -> None:
+        bad = ~np.isfinite(losses)
+        if bad.any():
+            self.stopped = "diverged"
+            raise DivergedError(
+                f"step {self.step + int(np.argmax(bad)) + 1:,}: the loss is {losses[np.argmax(bad)]}; "
+                f"take a smaller learning rate, or scale the features"
+            )
+        self.step += len(losses)
+        # One addition after another, so that the sum does not depend on where stretches are cut.
+        self._epoch.loss = np.add.accumulate([self._epoch.loss, *(losses * counts)])[-1]
+        self._epoch.rows += int(counts.sum())
+
+    def _validate(self, state: State) -> None:
+        valid = self.program.count_errors(state.params, self._valid)
+        self._epoch.validations.append((self.step, valid.wrong))
+        self.rule, better = self.rule.observe(self.step, valid.wrong)
+        if better:
+            # Copies on the host: the next stretch is given the memory of the state.
+            params = jax.tree.map(np.array, state.params)
+            if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+                self.stopped = "diverged"
+                raise DivergedError(f"step {self.step:,}: a parameter is not finite; take a smaller learning rate")
+            self.best, self.params = Best((self.step - 1) // self.plan.steps + 1, self.step, valid), params
+            self._epoch.best = True
+
+    def _close_epoch(self) -> Epoch:
+        running, self._epoch = self._epoch, _Running()
+        self.seconds["train"] += running.seconds
+        valid = Score(running.validations[-1][1], len(self.data.valid)) if running.validations else None
+        number = (self.step - 1) // self.plan.steps + 1
+        loss = float(running.loss / running.rows)
+        record = Epoch(number, self.step, loss, valid, running.best, tuple(running.validations), running.seconds)
+        self.epochs.append(record)
+        return record
+
+
+class _Running:
+    """The sums of the epoch that is going on."""
+
+    def __init__(self) -> None:
+        self.loss, self.rows, self.seconds, self.best = 0.0, 0, 0.0, False
+        self.validations: list[tuple[int, int]] = []
+
+
+def train(model: Model, data: Dataset, recipe: Recipe | None = None, *, memory_bytes: int | None = None) -> Training:
+    """Train `model` on the train split of `data`; iterate over the result for one `Epoch` record after another.
+
+    Early stopping watches the zero-one loss of the valid split; the test split is not touched. `memory_bytes` is what
+    the rows may take on the device (default: what it has free).
+
+    Raises RecipeError or CapacityError before the first step, DivergedError where the loss becomes NaN or infinite.
+    """
+    return Training(model, data, recipe or Recipe(), memory_bytes)
