@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from epochal.dataset import Dataset, Split, load
     from epochal.errors import CapacityError, DataError, DivergedError, EpochalError, RecipeError, RunError
-    from epochal.fit import Epoch, Fit
+    from epochal.fitted import Epoch, Fit
     from epochal.losses import negative_log_likelihood, zero_one_loss
     from epochal.models import Model, lenet, logistic, mlp
     from epochal.recipe import Recipe
@@ -31,10 +31,10 @@ _HOME = {
     "lenet": "models",
     "Recipe": "recipe",
     "train": "training",
-    "Epoch": "fit",
+    "Epoch": "fitted",
     "Score": "score",
     "fit": "run",
-    "Fit": "fit",
+    "Fit": "fitted",
     "load_run": "run",
     "EpochalError": "errors",
     "RecipeError": "errors",

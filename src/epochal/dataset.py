@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import numpy as np
 from epochal import checks
 from epochal.errors import DataError
 from epochal.sources import Raw, read
+from epochal.sources.files import locate
 
+SPLITS = ("train", "valid", "test")
 HOLDOUTS = ("auto", "last", "stratified")
 HELD_OUT = 6
 """One row in so many is held out where a source brings no validation or test split; the tutorials: 10,000 of 60,000."""
@@ -37,6 +40,8 @@ class Split:
         return len(self.y)
 
     def __getitem__(self, rows: slice | np.ndarray) -> "Split":
+        if not isinstance(rows, slice) and (isinstance(rows, tuple) or np.ndim(rows) != 1):
+            raise TypeError(f"Split: rows must be a slice or a list of row numbers, got {rows!r}")
         return Split(self.x[rows], self.y[rows], self.divisor)
 
     @property
@@ -45,9 +50,9 @@ class Split:
         return tuple(self.x.shape[1:])
 
     @property
-    def nbytes(self) -> int:
-        """Bytes that the rows take in their storage dtype, labels included."""
-        return self.x.nbytes + self.y.nbytes
+    def row_bytes(self) -> int:
+        """Bytes of one row in its storage dtype, its label included."""
+        return prod(self.example_shape) * self.x.dtype.itemsize + self.y.dtype.itemsize
 
     def __repr__(self) -> str:
         return f"Split({len(self):,} rows of {self.x.dtype}{list(self.example_shape)})"
@@ -94,9 +99,7 @@ class Dataset:
         return digest.hexdigest()
 
     def __repr__(self) -> str:
-        sizes = ", ".join(
-            f"{name} {len(split):,}" for name, split in zip(("train", "valid", "test"), self, strict=True)
-        )
+        sizes = ", ".join(f"{name} {len(split):,}" for name, split in zip(SPLITS, self, strict=True))
         examples = f"{self.train.x.dtype}{list(self.example_shape)}"
         return f"Dataset({self.source}: {sizes}; {len(self.classes)} classes; {examples})"
 
@@ -114,12 +117,12 @@ def load(
     """Read, check and split a data set.
 
     `source` is a path (a `.pkl` or `.pkl.gz` of the tutorials, IDX files or their folder, `.npz`, `.npy`), a name
-    (digits, mnist, fashion-mnist), arrays `(x, y)`, or splits `((x, y), (x, y), (x, y))` or `{"train": (x, y), …}`.
-    `labels` is a path or array for sources that hold x alone. `divisor` overrides what stored features are divided by:
-    255 for uint8 arrays of three or more axes (images), 1 otherwise. `holdout` says which rows become the validation
-    (and test) split where the source has none: the `last` sixth in order, a `stratified` sixth drawn with `split_seed`,
-    or `auto`: last for MNIST and Fashion-MNIST in IDX form, stratified otherwise. `offline` forbids downloads.
-    `memory_bytes` bounds what files may unpack to (default: half of the free memory).
+    (digits, mnist, fashion-mnist), arrays `(x, y)`, or splits `((x, y), (x, y), (x, y))` (two: train and test) or
+    `{"train": (x, y), …}`. `labels` is a path or array for sources that hold x alone. `divisor` overrides what stored
+    features are divided by: 255 for uint8 arrays of three or more axes (images), 1 otherwise. `holdout` says which rows
+    become the validation (and test) split where the source has none: the `last` sixth in order, a `stratified` sixth
+    drawn with `split_seed`, or `auto`: last for MNIST and Fashion-MNIST in IDX form, stratified otherwise. `offline`
+    forbids downloads. `memory_bytes` bounds what files may unpack to (default: half of the free memory).
 
     Raises DataError, with the place and the remedy, for anything that cannot be used as it is.
     """
@@ -129,31 +132,24 @@ def load(
         return data
     reading = {
         "source": _absolute(source), "labels": _absolute(labels) if isinstance(labels, (str, Path)) else None,
-        "divisor": divisor, "holdout": holdout, "split_seed": split_seed,
+        "divisor": None if divisor is None else data.divisor, "holdout": holdout, "split_seed": split_seed,
     }  # fmt: skip
     return replace(data, reading=reading)
 
 
 def _absolute(source: str | Path) -> str:
-    return str(Path(source).expanduser().resolve()) if Path(source).expanduser().exists() else str(source)
+    path = locate(source)
+    return str(path.resolve()) if path else str(source)
 
 
 def assemble(raw: Raw, *, divisor: float | None = None, holdout: str = "auto", split_seed: int = 0) -> Dataset:
     """The checked Dataset of what a reader found; holds out what is missing. Raises DataError."""
     if holdout not in HOLDOUTS:
         raise DataError(f"holdout: must be one of {', '.join(HOLDOUTS)}, got {holdout!r}")
-    if "train" not in raw.splits:
-        raise DataError(f"{raw.name}: there is no train split, only {', '.join(raw.splits)}; name one of them train")
-    labelled = {}
-    for name, (x, y) in raw.splits.items():
-        if y is None:
-            raise DataError(f"{raw.name}: {name} has no labels; give them with labels=… (--labels FILE)")
-        labelled[name] = (checks.features(x, f"{raw.name}: {name}"), y)
-        checks.same_length(x, y, f"{raw.name}: {name}")
-    checks.same_shape({name: x for name, (x, _) in labelled.items()}, raw.name)
-    coded, classes = checks.encode_labels({name: y for name, (_, y) in labelled.items()}, raw.name, raw.classes)
-    scale = _divisor(labelled["train"][0], raw.divisor, divisor)
-    splits = {name: Split(x, coded[name], scale) for name, (x, _) in labelled.items()}
+    if type(split_seed) is not int or split_seed < 0:
+        raise DataError(f"split_seed: must be a whole number from 0, got {split_seed!r}")
+    splits, classes = _checked(raw, divisor)
+    checks.all_classes(splits["train"].y, classes, raw.name)
     notes = []
     for name in ("test", "valid"):
         if name not in splits:
@@ -161,7 +157,7 @@ def assemble(raw: Raw, *, divisor: float | None = None, holdout: str = "auto", s
             splits["train"], splits[name] = hold_out(splits["train"], last=last, seed=split_seed, source=raw.name)
             how = "the last rows in order" if last else f"a stratified draw with seed {split_seed}"
             notes.append(f"{name}: {len(splits[name]):,} rows held out of train, {how}")
-    checks.all_classes(splits["train"].y, classes, raw.name)
+    checks.all_classes(splits["train"].y, classes, raw.name, "the last rows held them: use holdout='stratified'")
     shared = checks.shared_rows(splits["train"].x, splits["test"].x)
     if shared:
         note = f"{raw.name}: {shared:,} of {len(splits['test']):,} test rows are identical to a train row"
@@ -171,12 +167,34 @@ def assemble(raw: Raw, *, divisor: float | None = None, holdout: str = "auto", s
     return Dataset(train, valid, test, classes, raw.name, raw.files, tuple(notes))
 
 
+def _checked(raw: Raw, divisor: float | None) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """The splits that were found, and the class names."""
+    if "train" not in raw.splits or not set(raw.splits) <= set(SPLITS):
+        raise DataError(
+            f"{raw.name}: holds the splits {', '.join(map(repr, raw.splits))}; they must be called train, and valid or "
+            f"test where there are such"
+        )
+    found, labels = {}, {}
+    for name, (x, y) in raw.splits.items():
+        where = f"{raw.name}: {name}"
+        if y is None:
+            remedy = "give them with labels=… (--labels FILE)" if len(raw.splits) == 1 else "put them beside it"
+            raise DataError(f"{where} has no labels; {remedy}")
+        found[name], labels[name] = checks.features(x, where).view(), np.asarray(y)
+        checks.same_length(found[name], labels[name], where)
+        found[name].flags.writeable = False  # the caller may still write to an array of theirs, we never do
+    checks.same_shape(found, raw.name)
+    coded, classes = checks.encode_labels(labels, raw.name, raw.classes)
+    scale = _divisor(found["train"], raw.divisor, divisor)
+    return {name: Split(x, coded[name], scale) for name, x in found.items()}, classes
+
+
 def unlabelled(raw: Raw, split: str, *, divisor: float | None = None) -> Split:
     """The checked features of one split of what was read, or of `all` in the order train, valid, test; labels are zero.
 
     Raises DataError where there is no such split.
     """
-    names = [name for name in ("train", "valid", "test") if name in raw.splits and split in ("all", name)]
+    names = [name for name in SPLITS if name in raw.splits and split in ("all", name)]
     if not names:
         raise DataError(f"{raw.name}: has no {split} split, only {', '.join(raw.splits)}; name one of them, or all")
     parts = {name: checks.features(raw.splits[name][0], f"{raw.name}: {name}") for name in names}
@@ -191,20 +209,18 @@ def hold_out(split: Split, *, last: bool, seed: int, source: str) -> tuple[Split
     Both parts keep the order of the rows. Raises DataError where that leaves a part empty.
     """
     rows = len(split)
-    taken = np.zeros(rows, bool)
-    if last:
-        taken[rows - rows // HELD_OUT :] = True
-    else:
-        taken[stratified(split.y, rows // HELD_OUT, seed)] = True
-    if not taken.any():
+    cut = rows - rows // HELD_OUT
+    parts = split[:cut], split[cut:]  # slices, so that nothing is copied
+    if not last:
+        taken = np.zeros(rows, bool)
+        taken[stratified(split.y, rows - cut, seed)] = True
+        parts = split[~taken], split[taken]
+        for array in (*parts[0], *parts[1]):
+            array.flags.writeable = False  # ours alone, so that the device may take the memory as it is
+    if not len(parts[1]):
         raise DataError(
             f"{source}: {rows} rows are too few to hold one in {HELD_OUT} out; bring a validation and a test split"
         )
-    if last:  # slices, so that nothing is copied
-        return split[: rows - rows // HELD_OUT], split[rows - rows // HELD_OUT :]
-    parts = split[~taken], split[taken]
-    for array in (*parts[0], *parts[1]):
-        array.flags.writeable = False  # ours alone, so that the device may take the memory as it is
     return parts
 
 
@@ -225,7 +241,7 @@ def stratified(y: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 def _divisor(x: np.ndarray, found: float | None, asked: float | None) -> float:
     if asked is not None:
-        if not (np.isfinite(asked) and asked > 0):
+        if not isinstance(asked, (int, float, np.number)) or not (np.isfinite(asked) and asked > 0):
             raise DataError(f"divisor: must be a positive number, got {asked!r}")
         return float(asked)
     if found is not None:

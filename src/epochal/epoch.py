@@ -16,6 +16,7 @@ from jax import Array
 from epochal import losses
 from epochal.models import Model
 from epochal.optimizers import Knobs, transformation
+from epochal.scaling import features
 
 SCORING_BLOCK = 1000
 """Rows scored at a time: enough to fill the cores, few enough that their activations stay in cache."""
@@ -40,11 +41,11 @@ class State(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows on the device, in their storage dtype. `divisor` (a scalar of the compute dtype) turns x into features."""
+    """Rows on the device, in their storage dtype. `scale` turns x into features of the compute dtype."""
 
     x: Array  # [rows, *example_shape]
     y: Array  # [rows] int32
-    divisor: Array
+    scale: Array  # [2] of the compute dtype, see `scaling`
 
 
 def start(spec: Spec, key: Array, example_shape: tuple[int, ...], classes: int, knobs: Knobs) -> State:
@@ -58,7 +59,7 @@ def start(spec: Spec, key: Array, example_shape: tuple[int, ...], classes: int, 
 
 def minibatch(rows: Rows, index: Array) -> tuple[Array, Array]:
     """Features and labels of the rows `index`: gathered, cast and scaled on the device."""
-    return _features(rows.x[index], rows.divisor), rows.y[index]
+    return features(rows.x[index], rows.scale), rows.y[index]
 
 
 def update(spec: Spec, state: State, x: Array, y: Array, count: Array) -> tuple[State, Array]:
@@ -66,7 +67,8 @@ def update(spec: Spec, state: State, x: Array, y: Array, count: Array) -> tuple[
 
     def objective(params: Any) -> Array:
         per_row = losses.nll_of_logits(spec.model.logits(params, x), y)
-        loss = jnp.sum(jnp.where(jnp.arange(len(y)) < count, per_row, 0)) / count
+        counted = jnp.arange(len(y), dtype=count.dtype) < count
+        loss = jnp.sum(jnp.where(counted, per_row, 0)) / count.astype(per_row.dtype)
         if spec.penalty:
             loss += state.knobs.l1 * losses.l1(params) + state.knobs.l2 * losses.l2(params)
         return loss
@@ -92,7 +94,7 @@ def stretch(
         state, loss = update(spec, state, x, y, counts[i])
         return state, record.at[i].set(loss)
 
-    record = jnp.zeros(len(index), rows.divisor.dtype)
+    record = jnp.zeros(len(index), rows.scale.dtype)
     return jax.lax.fori_loop(first, last, body, (state, record))
 
 
@@ -100,14 +102,10 @@ def stretch(
 def count_errors(spec: Spec, params: Any, rows: Rows, count: Array) -> Array:
     """How many of the first `count` rows the model gets wrong: an int32 scalar. Every row counts exactly once."""
 
-    def wrong(x: Array, y: Array) -> Array:
-        return jnp.argmax(spec.model.logits(params, x), axis=-1) != y
-
     def body(i: Array, total: Array) -> Array:
-        begin, x, y = _block(rows, i)
-        number = begin + jnp.arange(len(y))
-        counted = (number >= i * len(y)) & (number < count)
-        return total + jnp.sum(wrong(x, y) & counted, dtype=jnp.int32)
+        number, x, y = _block(rows, i, count)
+        wrong = losses.predicted(spec.model.logits(params, x)) != y
+        return total + jnp.sum(wrong & (number < count), dtype=jnp.int32)
 
     return jax.lax.fori_loop(0, _blocks(rows, count), body, jnp.zeros((), jnp.int32))
 
@@ -115,29 +113,31 @@ def count_errors(spec: Spec, params: Any, rows: Rows, count: Array) -> Array:
 @partial(jax.jit, static_argnums=0)
 def probabilities(spec: Spec, params: Any, rows: Rows, count: Array) -> Array:
     """p(class | x) of the first `count` rows: [rows, classes]; the rest is zero."""
-    classes = jax.eval_shape(spec.model.logits, params, _block(rows, jnp.zeros((), jnp.int32))[1]).shape[-1]
+    first = jax.ShapeDtypeStruct((_block_size(rows), *rows.x.shape[1:]), rows.scale.dtype)
+    classes = jax.eval_shape(spec.model.logits, params, first).shape[-1]
 
     def body(i: Array, out: Array) -> Array:
-        begin, x, _ = _block(rows, i)
-        p = jax.nn.softmax(spec.model.logits(params, x), axis=-1)
-        return jax.lax.dynamic_update_slice(out, p.astype(out.dtype), (begin, 0))
+        number, x, _ = _block(rows, i, count)
+        p = jax.nn.softmax(spec.model.logits(params, x), axis=-1).astype(out.dtype)
+        return out.at[jnp.where(number < count, number, len(out))].set(p, mode="drop")
 
-    out = jnp.zeros((len(rows.y), classes), rows.divisor.dtype)
+    out = jnp.zeros((len(rows.y), classes), rows.scale.dtype)
     return jax.lax.fori_loop(0, _blocks(rows, count), body, out)
 
 
-def _features(stored: Array, divisor: Array) -> Array:
-    return stored.astype(divisor.dtype) / divisor
+def _block_size(rows: Rows) -> int:
+    return min(SCORING_BLOCK, len(rows.y))
 
 
 def _blocks(rows: Rows, count: Array) -> Array:
-    size = min(SCORING_BLOCK, len(rows.y))
-    return (count + size - 1) // size
+    return (count + _block_size(rows) - 1) // _block_size(rows)
 
 
-def _block(rows: Rows, i: Array) -> tuple[Array, Array, Array]:
-    """First row, features and labels of block i; the last block is moved back so that all have one shape."""
-    size = min(SCORING_BLOCK, len(rows.y))
-    begin = jnp.minimum(i * size, len(rows.y) - size)
-    x = jax.lax.dynamic_slice_in_dim(rows.x, begin, size)
-    return begin, _features(x, rows.divisor), jax.lax.dynamic_slice_in_dim(rows.y, begin, size)
+def _block(rows: Rows, i: Array, count: Array) -> tuple[Array, Array, Array]:
+    """Row numbers, features and labels of block i. Behind row `count` it repeats the last one that counts.
+
+    So a block holds the same rows whether all rows are on the device or only those of a chunk.
+    """
+    number = i * _block_size(rows) + jnp.arange(_block_size(rows), dtype=count.dtype)
+    x, y = minibatch(rows, jnp.minimum(number, count - 1))
+    return number, x, y

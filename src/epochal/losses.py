@@ -18,7 +18,13 @@ def zero_one_loss(p_y_given_x: ArrayLike, y: ArrayLike) -> Array:
     >>> int(zero_one_loss([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [0, 0, 1]))
     1
     """
-    return jnp.sum(jnp.argmax(jnp.asarray(p_y_given_x), axis=-1) != jnp.asarray(y), dtype=jnp.int32)
+    labels = jnp.asarray(y)
+    return jnp.sum(predicted(jnp.asarray(p_y_given_x)).astype(labels.dtype) != labels, dtype=jnp.int32)
+
+
+def predicted(p_y_given_x: Array) -> Array:
+    """The most probable class of every row, int32; of equal ones the first."""
+    return jax.lax.argmax(p_y_given_x, p_y_given_x.ndim - 1, jnp.int32)
 
 
 def negative_log_likelihood(p_y_given_x: ArrayLike, y: ArrayLike) -> Array:

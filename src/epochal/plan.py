@@ -1,20 +1,25 @@
 """Which rows form which minibatch: a pure function of the number of rows, the seed and the epoch.
 
-The plan is made on the host, so that every residency, a resumed run and a plain test loop share one order. It uses raw
-words of the counter-based Philox generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011):
-NumPy promises those words for ever, while it may change its own `permutation`.
+The plan is made on the host, so that every residency, a resumed run and a plain test loop share one order.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from epochal.draws import permutation, windows
+
+WINDOW_BLOCKS = 16
+"""Blocks that are shuffled into one another in the order `blocks`."""
+
 
 @dataclass(frozen=True)
 class Plan:
     """How the rows of the training split are cut into minibatches, for every epoch of a run.
 
-    `rows` rows in minibatches of `batch_size`; the last, smaller minibatch is kept unless `drop_last`.
+    `rows` rows in minibatches of `batch_size`; the last, smaller minibatch is kept unless `drop_last`. Their order is a
+    new permutation every epoch (`full`), the rows' own (`none`), or `blocks`: contiguous blocks of `block_rows` rows in
+    random order, then shuffled within windows of 16 blocks, so that a slow source is read in long runs.
     """
 
     rows: int
@@ -22,6 +27,7 @@ class Plan:
     shuffle: str = "full"
     drop_last: bool = False
     seed: int = 0
+    block_rows: int = 1024
 
     @property
     def steps(self) -> int:
@@ -35,7 +41,7 @@ class Plan:
         Returns `index`, int32 [steps, batch_size], and `counts`, int32 [steps], the rows of each minibatch that count.
         Behind a smaller last minibatch its first row is repeated; those repeats have weight zero in the step.
         """
-        order = permutation(self.rows, self.seed, epoch) if self.shuffle == "full" else np.arange(self.rows)
+        order = self.order(epoch)
         index = np.empty(self.steps * self.batch_size, np.int32)
         used = min(self.rows, len(index))
         index[:used] = order[:used]
@@ -44,13 +50,13 @@ class Plan:
         counts[-1] -= len(index) - used
         return index.reshape(self.steps, self.batch_size), counts
 
-
-def permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of `rows` numbers drawn from (seed, epoch): int64 [rows], the same on every platform."""
-    words = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(rows)
-    # The row number takes the low bits, so that one plain sort both orders the random words and carries the rows,
-    # and equal words cannot make the order depend on the sorting algorithm.
-    bits = np.uint64(max(1, int(rows - 1).bit_length()))
-    words = (words >> bits << bits) | np.arange(rows, dtype=np.uint64)
-    words.sort()
-    return (words & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    def order(self, epoch: int) -> np.ndarray:
+        """All rows in the order of `epoch`: integers [rows]."""
+        if self.shuffle == "none":
+            return np.arange(self.rows)
+        if self.shuffle == "full":
+            return permutation(self.rows, self.seed, epoch)
+        blocks = permutation(-(-self.rows // self.block_rows), self.seed, epoch)
+        rows = (blocks[:, None] * self.block_rows + np.arange(self.block_rows)).reshape(-1)
+        rows = rows[rows < self.rows]  # the block that is cut short may stand anywhere
+        return rows[windows(self.rows, WINDOW_BLOCKS * self.block_rows, self.seed, epoch, part=1)]

@@ -11,7 +11,7 @@ from epochal.errors import RecipeError
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Schedule = Literal["constant", "decay", "cosine"]
-Shuffle = Literal["full", "none"]
+Shuffle = Literal["full", "blocks", "none"]
 Dtype = Literal["float32", "float64"]
 
 _RATES = {"sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "adam": 0.001, "adamw": 0.001}
@@ -66,7 +66,10 @@ class Recipe:
     """Weight in the loss of the sum of squared weights."""
 
     shuffle: Shuffle = "full"
-    """Order of the rows: a new permutation every epoch, or as they are."""
+    """Order of the rows: a new permutation every epoch, blocks of rows shuffled within windows, or as they are."""
+
+    block_rows: int = _within(1024, least=1)
+    """Rows in a block, for the shuffle blocks."""
 
     drop_last: bool = False
     """Leave out the last minibatch of an epoch where it is smaller than the others."""

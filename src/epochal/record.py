@@ -9,8 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from epochal.dataset import Dataset
-from epochal.fit import Best, Epoch
+from epochal.fitted import Best, Epoch
 from epochal.models import Model
+from epochal.residency import Residency
 from epochal.score import Score
 
 
@@ -26,6 +27,11 @@ def data_json(data: Dataset) -> dict[str, Any]:
         "divisor": data.divisor,
         "classes": list(data.classes),
     }
+
+
+def residency_json(residency: Residency) -> dict[str, Any]:
+    """What was decided about the place of the rows, and why."""
+    return {"kind": residency.kind, "bytes": residency.bytes, "why": residency.why}
 
 
 def epoch_json(epoch: Epoch) -> dict[str, Any]:

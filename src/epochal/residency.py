@@ -1,68 +1,23 @@
-"""Where the rows are while a model trains on them: on the device, all of them. The only module that puts data there."""
+"""All rows on the device, or chunks of them: decided from the bytes needed and the bytes granted, and explained."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from epochal.chunked import BUFFERS, Chunked
 from epochal.dataset import Split
-from epochal.epoch import Rows
+from epochal.epoch import SCORING_BLOCK, Rows
 from epochal.errors import CapacityError
-from epochal.memory import available_bytes, format_bytes
+from epochal.memory import format_bytes
+from epochal.placement import Placed, Work, put, put_rows
+from epochal.plan import Plan
 
-
-class Work(NamedTuple):
-    """What a compiled stretch is called with: rows on the device, a plan of row numbers, and the steps to do."""
-
-    rows: Rows
-    index: Array  # int32 [steps, batch_size]
-    counts: Array  # int32 [steps]
-    first: int
-    last: int
-
-
-class Pieces(Protocol):
-    """The work of one epoch, handed out in order."""
-
-    def work(self, first: int, last: int) -> Iterator[Work]:
-        """The steps `first` to `last` of the epoch, in pieces that the compiled stretch takes."""
-        ...
-
-
-class Placed(Protocol):
-    """A split where the device can use it, and what was decided about it."""
-
-    @property
-    def kind(self) -> str:
-        """`resident`."""
-        ...
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of the rows in their storage dtype."""
-        ...
-
-    @property
-    def why(self) -> str:
-        """The reason in words and figures."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Number of rows."""
-        ...
-
-    def epoch(self, index: np.ndarray, counts: np.ndarray) -> Pieces:
-        """Make ready for an epoch whose plan is `index`, int32 [steps, batch_size], and `counts`, int32 [steps]."""
-        ...
-
-    def blocks(self) -> Iterator[tuple[Rows, int]]:
-        """All rows in order, for scoring: rows on the device, and how many of them, from the first, to count."""
-        ...
+_INDEX_BYTES = 4
+SCORING_SHARE = 4
+"""One part in so many of the memory is kept for the validation rows where not all rows fit."""
 
 
 @dataclass(frozen=True)
@@ -70,76 +25,141 @@ class Resident:
     """All rows on the device, addressed by their numbers."""
 
     rows: Rows
-    bytes: int
-    why: str
-    kind: str = "resident"
+    plan: Plan | None = None
 
     @property
     def size(self) -> int:
         """Number of rows."""
         return len(self.rows.y)
 
-    def epoch(self, index: np.ndarray, counts: np.ndarray) -> "ResidentEpoch":
-        """The epoch's plan goes to the device once."""
-        return ResidentEpoch(self.rows, put(index), put(counts))
+    def epoch(self, number: int) -> "ResidentEpoch":
+        """The work of epoch `number`; its plan goes to the device once."""
+        assert self.plan is not None, "placed for scoring alone"
+        index, counts = self.plan.epoch(number)
+        return ResidentEpoch(self.rows, counts, put(index), put(counts))
 
-    def blocks(self) -> Iterator[tuple[Rows, int]]:
+    def blocks(self) -> Iterator[tuple[Rows, np.int32]]:
         """One block: all rows."""
-        yield self.rows, self.size
+        yield self.rows, np.int32(self.size)
+
+    def close(self) -> None:
+        """Nothing runs in the background."""
 
 
 class ResidentEpoch(NamedTuple):
     """An epoch over resident rows: every stretch of it is given all rows and the whole plan."""
 
     rows: Rows
-    index: Array
-    counts: Array
+    counts: np.ndarray
+    index_on_device: Array
+    counts_on_device: Array
 
     def work(self, first: int, last: int) -> Iterator[Work]:
         """One piece."""
-        yield Work(self.rows, self.index, self.counts, first, last)
+        yield Work(self.rows, self.index_on_device, self.counts_on_device, np.int32(first), np.int32(last))
 
 
-def place(split: Split, dtype: str, memory_bytes: int | None = None) -> Placed:
-    """Put all rows of `split` on the device in their storage dtype; `dtype` is the compute dtype.
+@dataclass(frozen=True)
+class Residency:
+    """What was decided: `kind` is resident or chunked, `why` gives the figures in words.
 
-    `memory_bytes` is what they may take; left out, what the device has free.
-    Raises CapacityError where they do not fit.
+    `bytes` are taken by rows on the device. Chunked, train rows come `chunk_steps` minibatches at a time, rows to be
+    scored `block_rows` at a time; resident, both numbers are those of the whole split.
     """
-    kind, why = decide(split, memory_bytes)
-    rows = Rows(put(split.x), put(split.y), jnp.asarray(split.divisor, dtype))
-    return Resident(rows, split.nbytes, why, kind)
+
+    kind: str
+    bytes: int
+    why: str
+    chunk_steps: int
+    block_rows: int
 
 
-def decide(split: Split, memory_bytes: int | None = None) -> tuple[str, str]:
-    """What `place` would do with `split` and why, without doing it: kind and reason. Raises CapacityError."""
-    granted = _granted() if memory_bytes is None else memory_bytes
-    if split.nbytes > granted:
+class Needs(NamedTuple):
+    """Bytes and counts that the decision rests on; a pure matter of integers."""
+
+    train_rows: int
+    valid_rows: int
+    row_bytes: int  # one row with its label, in the storage dtype
+    batch_size: int
+    steps: int  # minibatches in an epoch
+    program: int  # parameters, optimiser state and temporaries of the compiled program
+
+    @property
+    def resident(self) -> int:
+        """Bytes of all rows, the program, and the plan of an epoch."""
+        plan = self.steps * (self.batch_size + 1) * _INDEX_BYTES
+        return (self.train_rows + self.valid_rows) * self.row_bytes + plan + self.program
+
+
+def decide(needs: Needs, granted: int) -> Residency:
+    """All rows if they fit, else as few chunks as fit twice; CapacityError where not even one minibatch does."""
+    rows = (needs.train_rows + needs.valid_rows) * needs.row_bytes
+    if needs.resident <= granted:
+        why = f"{format_bytes(needs.resident)} of {format_bytes(granted)}"
+        return Residency("resident", rows, why, needs.steps, needs.valid_rows)
+    step = needs.batch_size * (needs.row_bytes + _INDEX_BYTES) + _INDEX_BYTES
+    room = granted - needs.program
+    block_rows = _block_rows(needs.valid_rows, needs.row_bytes, room // SCORING_SHARE)
+    buffers = 1 if block_rows == needs.valid_rows else BUFFERS
+    scoring = buffers * block_rows * needs.row_bytes
+    chunk_steps = (room - scoring) // (BUFFERS * step)
+    if chunk_steps < 1 or block_rows < 1:
         raise CapacityError(
-            f"the {len(split):,} rows take {format_bytes(split.nbytes)}, but {format_bytes(granted)} are granted on "
-            f"the device; grant more with --memory, or use fewer rows"
+            f"two chunks of one minibatch do not fit: {needs.batch_size:,} rows of {format_bytes(needs.row_bytes)} and "
+            f"{format_bytes(needs.program)} for the program, but {format_bytes(granted)} are granted on the device;\n"
+            f"grant {format_bytes(_least(needs, step))} with --memory, or take a smaller --batch-size"
         )
-    return "resident", f"{format_bytes(split.nbytes)} of {format_bytes(granted)}"
+    chunks = -(-needs.steps // chunk_steps)
+    chunk_steps = -(-needs.steps // chunks)
+    cut = f"{chunks:,} chunks of {chunk_steps:,} steps, {format_bytes(chunk_steps * step)} each"
+    why = f"{_excess(needs.resident, granted)}; {cut}"
+    return Residency("chunked", BUFFERS * chunk_steps * step + scoring, why, chunk_steps, block_rows)
 
 
-def put(array: np.ndarray) -> Array:
-    """`array` on the device. The caller may write to its own array afterwards; the device does not see it."""
-    # On a CPU device_put may take the memory of a NumPy array as it is. That is what we want of arrays that nobody can
-    # write to; an array of the caller's is copied first, lest the caller's next write reach the device.
-    return jax.device_put(array if _is_frozen(array) else np.array(array))
+def scoring(rows: int, row_bytes: int, granted: int) -> Residency:
+    """Where `rows` that are only to be scored go. Raises CapacityError where not even one row fits twice."""
+    block_rows = _block_rows(rows, row_bytes, granted)
+    if block_rows < 1:
+        raise CapacityError(
+            f"two rows of {format_bytes(row_bytes)} do not fit the {format_bytes(granted)} granted on the device;\n"
+            f"grant {format_bytes(BUFFERS * row_bytes)} with --memory"
+        )
+    if block_rows == rows:
+        why = f"{format_bytes(rows * row_bytes)} of {format_bytes(granted)}"
+        return Residency("resident", rows * row_bytes, why, 0, rows)
+    why = f"{_excess(rows * row_bytes, granted)}; blocks of {block_rows:,} rows"
+    return Residency("chunked", BUFFERS * block_rows * row_bytes, why, 0, block_rows)
 
 
-def _is_frozen(array: np.ndarray) -> bool:
-    base = array
-    while isinstance(base, np.ndarray):
-        if base.flags.writeable:
-            return False
-        base = base.base
-    return isinstance(base, (bytes, memoryview, type(None)))
+def _block_rows(rows: int, row_bytes: int, granted: int) -> int:
+    """Rows that are on the device at a time while `rows` are scored: all, or as many as fit twice."""
+    if rows * row_bytes <= granted:
+        return rows
+    fitting = max(0, granted) // (BUFFERS * row_bytes)
+    # Whole blocks of the compiled count where they fit, so that it computes what it computes on resident rows.
+    return fitting // SCORING_BLOCK * SCORING_BLOCK or fitting
 
 
-def _granted() -> int:
-    stats = jax.local_devices()[0].memory_stats() or {}
-    if "bytes_limit" in stats:
-        return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
-    return available_bytes()
+def place(split: Split, dtype: str, block_rows: int, plan: Plan | None = None, chunk_steps: int = 0) -> Placed:
+    """`split` on the device: for training by a `plan` in chunks of `chunk_steps`, else in blocks of `block_rows`.
+
+    Where a chunk, or a block, holds the whole split, it is resident.
+    """
+    whole = chunk_steps >= plan.steps if plan else block_rows >= len(split)
+    if whole:
+        return Resident(put_rows(split.x, split.y, split.divisor, dtype), plan)
+    return Chunked(split, dtype, block_rows, plan, chunk_steps)
+
+
+def _excess(needed: int, granted: int) -> str:
+    words = format_bytes(needed), format_bytes(granted)
+    if words[0] == words[1]:  # close enough to look alike
+        words = f"{needed:,} bytes", f"{granted:,} bytes"
+    return f"{words[0]} do not fit {words[1]}"
+
+
+def _least(needs: Needs, step: int) -> int:
+    """The fewest bytes with which chunks of one minibatch, and blocks of one row, fit."""
+    # A twentieth more, because the amount is told with two digits.
+    training = -(-BUFFERS * step * SCORING_SHARE // (SCORING_SHARE - 1)) + 1
+    return (needs.program + max(training, SCORING_SHARE * BUFFERS * needs.row_bytes)) * 21 // 20

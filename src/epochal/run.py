@@ -14,14 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-import safetensors
-import safetensors.numpy
 import tomli_w
 
-from epochal import atomic, parameters, record
+from epochal import atomic, parameters, record, sealed
 from epochal.dataset import Dataset, load
 from epochal.errors import DataError, RunError
-from epochal.fit import Best, Epoch, Fit
+from epochal.fitted import Best, Epoch, Fit
 from epochal.models import BUILT_IN, Model
 from epochal.program import Program
 from epochal.recipe import OptimizerName, Recipe
@@ -77,11 +75,9 @@ class RunFolder:
     def _save_best(self) -> None:
         if self.training.best is None or self.training.best is self._saved:
             return
+        # The score lies in the same file as the parameters, so that a kill cannot part them.
         named = parameters.flatten(self.training.params)
-        told = record.best_json(self.training.best) | {"sha256": parameters.sha256(self.training.params)}
-        # The score and the digest are in the same file as the parameters, so that a kill cannot part them.
-        content = safetensors.numpy.save(named, {"epochal": json.dumps(told)})
-        atomic.write(self.path / "best.safetensors", content)
+        sealed.write(self.path / "best.safetensors", named, record.best_json(self.training.best))
         self._saved, self._saved_at = self.training.best, time.monotonic()
 
     def _describe(self) -> dict[str, Any]:
@@ -95,7 +91,7 @@ class RunFolder:
             "parameters_sha256": parameters.sha256(training.params) if training.best else None,
             "steps": training.step,
             "stopped": training.stopped,
-            "residency": {"kind": training.placed.kind, "bytes": training.placed.bytes, "why": training.placed.why},
+            "residency": record.residency_json(training.residency),
             "seconds": dict(training.seconds),
             "versions": record.versions(),
         }
@@ -203,18 +199,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_best(path: Path, program: Program) -> tuple[Best, Any]:
     try:
-        with safetensors.safe_open(path, "numpy") as file:
-            told = json.loads((file.metadata() or {})["epochal"])
-            named = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+        named, told = sealed.read(path)
         params = parameters.unflatten(named, program.parameter_shapes())
-        best = Best(told["epoch"], told["step"], record.score_from(told["valid"]))
+        return Best(told["epoch"], told["step"], record.score_from(told["valid"])), params
     except FileNotFoundError:
         raise RunError(f"{path}: is missing; the run ended before its first validation, train it again") from None
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise RunError(f"{path}: cannot be read: {error}; the file is damaged or of another model") from None
-    if parameters.sha256(params) != told["sha256"]:
-        raise RunError(f"{path}: the parameters' SHA-256 is not the one they were saved with; the file is damaged")
-    return best, params
+    except (ValueError, KeyError) as error:
+        raise RunError(f"{path}: holds another model's parameters: {error}") from None
 
 
 def _history(path: Path) -> tuple[Epoch, ...]:

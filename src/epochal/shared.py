@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
 from epochal.dataset import Split
 from epochal.errors import DataError
-from epochal.residency import put
+from epochal.placement import put
+from epochal.scaling import as_features
 
 
 class SharedVariable:
@@ -67,8 +67,5 @@ def shared_dataset(data_xy: Split | tuple[ArrayLike, ArrayLike]) -> tuple[Shared
     """
     x, y = data_xy
     divisor = data_xy.divisor if isinstance(data_xy, Split) else 1.0
-    stored = put(np.asarray(x))
-    features = stored if jnp.issubdtype(stored.dtype, jnp.floating) else stored.astype(jnp.float32)
-    if divisor != 1:
-        features = features / jnp.asarray(divisor, features.dtype)
+    features = as_features(put(np.asarray(x)), divisor)
     return SharedVariable(features), SharedVariable(put(np.asarray(y).astype(np.int32)))

@@ -11,13 +11,12 @@ import numpy as np
 from epochal.dataset import Dataset
 from epochal.epoch import State
 from epochal.errors import DivergedError, RecipeError
-from epochal.fit import Best, Epoch, Fit
+from epochal.fitted import Best, Epoch, Fit
 from epochal.models import Model
 from epochal.patience import Patience, validation_frequency
 from epochal.plan import Plan
 from epochal.program import Program
 from epochal.recipe import Recipe
-from epochal.residency import Pieces
 from epochal.score import Score
 
 STRETCH_SECONDS = 1.0
@@ -39,21 +38,23 @@ class Training(Iterator[Epoch]):
 
     def __init__(self, model: Model, data: Dataset, recipe: Recipe, memory_bytes: int | None = None):
         self.model, self.data, self.recipe = model, data, recipe
-        self.plan = Plan(len(data.train), recipe.batch_size, recipe.shuffle, recipe.drop_last, recipe.seed)
+        self.plan = Plan(
+            len(data.train), recipe.batch_size, recipe.shuffle, recipe.drop_last, recipe.seed, recipe.block_rows
+        )
         if self.plan.steps == 0:
             raise RecipeError(
                 f"batch_size: {recipe.batch_size:,} is more than the {len(data.train):,} train rows, and drop_last "
                 f"leaves the smaller minibatch out; take a smaller batch_size, or keep the last minibatch"
             )
         self.program = Program(model, recipe, data.example_shape, len(data.classes))
-        self.placed = self.program.place(data.train, memory_bytes)
-        self._valid = self.program.place(data.valid, memory_bytes)
+        begun = time.perf_counter()
+        self.placed, self._valid, self.residency = self.program.settle(data, self.plan, memory_bytes)
+        self.seconds = {"compile": time.perf_counter() - begun, "train": 0.0}
         self.rule = Patience(recipe.patience_steps, recipe.patience_increase, recipe.improvement_threshold)
         self.step = 0
         self.epochs: list[Epoch] = []
         self.best: Best | None = None
         self.stopped: str | None = None
-        self.seconds = {"compile": 0.0, "train": 0.0}
         self.params: Any = None
         self._epoch = _Running()
         self._moments = self._loop()
@@ -84,29 +85,24 @@ class Training(Iterator[Epoch]):
     def _loop(self) -> Iterator[Moment]:
         """The tutorials' early stopping, to the step; the order of the rows depends on the seed and the epoch alone."""
         plan, rule_frequency = self.plan, validation_frequency(self.plan.steps, self.recipe.patience_steps)
-        state, limit = self.program.start(plan), 1
-        opened, (pieces, counts) = 0, self._open_epoch(0)
-        self.seconds["compile"] = self.program.compile(state, pieces, self._valid)
+        self.state, limit = self.program.start(plan), 1
+        pieces, opened = self.placed.epoch(0), 0
         while not self._finished():
             number, done = divmod(self.step, plan.steps)
             if number != opened:
-                opened, (pieces, counts) = number, self._open_epoch(number)
+                pieces, opened = self.placed.epoch(number), number
             begun = time.perf_counter()
             goal = min(self.rule.next_look(self.step, rule_frequency), (number + 1) * plan.steps, self.step + limit)
             steps = goal - self.step
-            state, losses = self.program.stretch(state, pieces, done, done + steps)
-            self._advance(losses, counts[done : done + steps])
+            self.state, losses = self.program.stretch(self.state, pieces, done, done + steps)
+            self._advance(losses, pieces.counts[done : done + steps])
             seconds = time.perf_counter() - begun
             limit = max(1, min(4 * limit, int(STRETCH_SECONDS * steps / seconds)))
             if self.step % rule_frequency == 0:
-                self._validate(state)
+                self._validate(self.state)
             self._epoch.seconds += time.perf_counter() - begun
             ended = self.step % plan.steps == 0 or self.rule.exhausted(self.step)
             yield Moment(self.step, self._close_epoch() if ended else None)
-
-    def _open_epoch(self, number: int) -> tuple[Pieces, np.ndarray]:
-        index, counts = self.plan.epoch(number)
-        return self.placed.epoch(index, counts), counts
 
     def _finished(self) -> bool:
         if self.rule.exhausted(self.step):

@@ -11,7 +11,7 @@ from epochal.errors import DataError
 
 if TYPE_CHECKING:
     from epochal.dataset import Dataset
-    from epochal.fit import Fit
+    from epochal.fitted import Fit
 
 
 def evaluate(
@@ -38,6 +38,8 @@ def evaluate(
     """
     from epochal import ledger
     from epochal.cli import output
+    from epochal.placement import granted_bytes
+    from epochal.residency import scoring
     from epochal.run import load_run, training_data
 
     begun = time.perf_counter()
@@ -45,12 +47,15 @@ def evaluate(
     dataset = _same_kind(reading.load(data), fit) if data else training_data(run)
     seconds = {"load": time.perf_counter() - begun}
     chosen = getattr(dataset, split)
-    score, placed = fit.score(chosen), fit.program.place(chosen)
+    score = fit.score(chosen)
     openings = None
     if split == "test":
         openings = ledger.record(run, dataset.fingerprint, score, fit.parameters_sha256)
     if json:
-        output.print_json(output.outcome(fit, placed, None, seconds) | {"data": dataset.source, split: score.to_json()})
+        residency = scoring(len(chosen), chosen.row_bytes, granted_bytes())
+        output.print_json(
+            output.outcome(fit, residency, None, seconds) | {"data": dataset.source, split: score.to_json()}
+        )
         return 0
     print(output.describe_score(split, score))
     if openings:

@@ -38,12 +38,15 @@ def inspect(
 
     """
     from epochal.cli import output
-    from epochal.residency import decide
+    from epochal.placement import granted_bytes
+    from epochal.record import residency_json
+    from epochal.residency import scoring
 
     dataset = reading.load(data)
-    kind, why = decide(dataset.train, amount(memory, "--memory"))
+    granted = amount(memory, "--memory") or granted_bytes()
+    residency = scoring(len(dataset.train), dataset.train.row_bytes, granted)
     if json:
-        output.print_json(_told(dataset) | {"residency": {"kind": kind, "bytes": dataset.train.nbytes, "why": why}})
+        output.print_json(_told(dataset) | {"residency": residency_json(residency)})
         return 0
     print(output.describe_data(dataset))
     for name, told in _told(dataset)["splits"].items():
@@ -52,7 +55,7 @@ def inspect(
         )
     print(_class_table(dataset))
     print(f"features are divided by {dataset.divisor:g}; fingerprint {dataset.fingerprint[:16]}…")
-    print(f"on this device: {kind}: {why}")
+    print(f"on this device: {residency.kind}: {residency.why}")
     for row in range(min(examples, len(dataset.train))):
         drawing = draw(dataset.train.x[row])
         if drawing:

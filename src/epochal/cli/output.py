@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from epochal.dataset import Dataset
-    from epochal.fit import Fit
-    from epochal.residency import Placed
+    from epochal.fitted import Fit
+    from epochal.residency import Residency
     from epochal.score import Score
 
 
@@ -37,10 +37,12 @@ def describe_score(split: str, score: "Score") -> str:
     return f"{split:<10} {score} wrong, 95 % interval {low:.2f}–{high:.2f} %"
 
 
-def report(fit: "Fit", placed: "Placed", test: "Score | None", seconds: dict[str, float], *, as_json: bool) -> None:
+def report(
+    fit: "Fit", residency: "Residency", test: "Score | None", seconds: dict[str, float], *, as_json: bool
+) -> None:
     """The outcome of a run on standard output."""
     if as_json:
-        print_json(outcome(fit, placed, test, seconds))
+        print_json(outcome(fit, residency, test, seconds))
         return
     took = fit.seconds
     print(f"stopped by {fit.stopped} after {len(fit.epochs):,} epochs, {fit.steps:,} steps, in {took['train']:.1f} s "
@@ -56,12 +58,14 @@ def print_json(told: dict[str, Any]) -> None:
     print(json.dumps(told))
 
 
-def outcome(fit: "Fit", placed: "Placed", test: "Score | None", seconds: dict[str, float]) -> dict[str, Any]:
+def outcome(fit: "Fit", residency: "Residency", test: "Score | None", seconds: dict[str, float]) -> dict[str, Any]:
     """The contract's keys for train, resume and evaluate."""
+    from epochal.record import residency_json
+
     return {
         "model": fit.model.name,
         "data": fit.data.source if fit.data else None,
-        "residency": {"kind": placed.kind, "bytes": placed.bytes, "why": placed.why},
+        "residency": residency_json(residency),
         "epochs": len(fit.epochs),
         "steps": fit.steps,
         "stopped": fit.stopped,

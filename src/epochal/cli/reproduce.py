@@ -51,7 +51,7 @@ def reproduce(
     test = fit.test()
     whole = {"valid": fit.score(dataset.valid), "test": fit.score(dataset.test)}
     if json:
-        told = output.outcome(fit, fitting.placed, test, {})
+        told = output.outcome(fit, fitting.residency, test, {})
         output.print_json(
             told
             | {"published": {"valid": published.valid, "test": published.test, "took": published.took}}

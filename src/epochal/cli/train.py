@@ -64,7 +64,7 @@ def train(
     say = output.Speaker(quiet=quiet or json)
     say(output.describe_data(dataset))
     fitting = training.train(model, dataset, recipe, memory_bytes=amount(memory, "--memory"))
-    say(f"{model} · {fitting.placed.kind}: {fitting.placed.why}")
+    say(f"{model} · {fitting.residency.kind}: {fitting.residency.why}")
     folder = run.RunFolder(out or run.new_folder(Path("runs"), f"{Path(dataset.source).stem}-{model.name}"), fitting)
     try:
         with stopping(fitting):
@@ -77,7 +77,7 @@ def train(
         raise KeyboardInterrupt
     fit = fitting.fit(folder.path)
     test = None if no_test or interrupted else fit.test()
-    output.report(fit, fitting.placed, test, seconds, as_json=json)
+    output.report(fit, fitting.residency, test, seconds, as_json=json)
     if interrupted:
         kept = f"interrupted after step {fit.steps:,}; the best so far is kept in {folder.path}"
         print(f"epochal: {kept}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Arrays that a program already holds: `(x, y)`, three such pairs, or a mapping of split names to pairs."""
+"""Arrays that a program already holds: `(x, y)`, two or three such pairs, or a mapping of split names to pairs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,31 +6,46 @@ from typing import Any
 import numpy as np
 
 from epochal.errors import DataError
+from epochal.sources.files import brief
 from epochal.sources.raw import Raw
 
-_EXPECTED = "expected (x, y), three pairs (x, y), or a mapping of train, valid, test to pairs"
+_NAMES = {2: ("train", "test"), 3: ("train", "valid", "test")}
+_EXPECTED = (
+    "expected (x, y), tuples (x, y) of train and test or of train, valid and test, "
+    "or a mapping of train, valid, test to pairs"
+)
 
 
-def read(source: Any, labels: Any = None) -> Raw:
+def read(source: Any) -> Raw:
     """The splits in `source`; its arrays are not copied. Raises DataError where its form is not understood."""
     if isinstance(source, Mapping):
-        unknown = [name for name in source if name not in ("train", "valid", "test")]
-        if unknown:
-            raise DataError(f"arrays: split {unknown[0]!r} is not known; {_EXPECTED}")
+        unknown = [name for name in source if name not in _NAMES[3]]
+        if unknown or not source:
+            raise DataError(f"arrays: got a mapping with {unknown[0]!r}; {_EXPECTED}" if unknown else
+                            f"arrays: got an empty mapping; {_EXPECTED}")  # fmt: skip
         return Raw("arrays", {name: _pair(pair, name) for name, pair in source.items()})
-    if labels is not None:
-        return Raw("arrays", {"train": (np.asarray(source), np.asarray(labels))})
-    if not isinstance(source, (tuple, list)) or len(source) not in (2, 3):
-        raise DataError(f"arrays: got {type(source).__name__}; {_EXPECTED}")
-    if len(source) == 2:
+    if not isinstance(source, (tuple, list)) or len(source) not in _NAMES:
+        count = f" of {len(source)}" if isinstance(source, (tuple, list)) else ""
+        raise DataError(f"arrays: got {type(source).__name__}{count}; {_EXPECTED}")
+    # Two rows and two labels, each as a tuple, would look the same; nobody can train on two rows.
+    if len(source) == 2 and not all(isinstance(pair, tuple) and len(pair) == 2 for pair in source):
         return Raw("arrays", {"train": _pair(source, "train")})
-    names = ("train", "valid", "test")
-    return Raw("arrays", {name: _pair(pair, name) for name, pair in zip(names, source, strict=True)})
+    return Raw("arrays", {name: _pair(pair, name) for name, pair in zip(_NAMES[len(source)], source, strict=True)})
 
 
 def _pair(pair: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         x, y = pair
-        return np.asarray(x), np.asarray(y)
     except (TypeError, ValueError):
-        raise DataError(f"arrays: {name} is no pair of arrays; {_EXPECTED}") from None
+        raise DataError(f"arrays: {name} is no pair of arrays but {type(pair).__name__}; {_EXPECTED}") from None
+    return as_array(x, f"arrays: {name}: features"), as_array(y, f"arrays: {name}: labels")
+
+
+def as_array(value: Any, where: str) -> np.ndarray:
+    """`value` as an array, not copied where it is one. Raises DataError, also for masks: NumPy would drop them."""
+    if np.ma.is_masked(value):
+        raise DataError(f"{where} have masked entries; fill them, or leave those rows out")
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever another library's __array__ raises
+        raise DataError(f"{where} cannot become an array ({brief(error)}); give rows of one length") from None

@@ -2,11 +2,16 @@
 
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from epochal.errors import DataError
 from epochal.memory import available_bytes, format_bytes
 
-_PIECE = 1 << 20
+_GZIP = b"\x1f\x8b"
+# A decoder hands back the rest of a piece after each member: with small pieces, a file of a million empty members costs
+# no more than a million copies of 64 kB.
+_PIECE = 1 << 16
+_BURST = 1 << 20
 
 
 def memory_limit(memory_bytes: int | None) -> int:
@@ -14,56 +19,94 @@ def memory_limit(memory_bytes: int | None) -> int:
     return available_bytes() // 2 if memory_bytes is None else memory_bytes
 
 
+def locate(source: str | Path) -> Path | None:
+    """The file or folder that `source` names, `~` expanded; None where there is none."""
+    try:
+        path = Path(source).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # a name too long, a name with NUL, a user without a home
+        return None
+
+
+def brief(error: Exception) -> str:
+    """The first line of what `error` says, or else its kind."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first `count` bytes, or fewer, of what `read_bytes` gives; none where the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_PIECE)
+        return zlib.decompressobj(wbits=31).decompress(head, count) if head[:2] == _GZIP else head[:count]
+    except (OSError, zlib.error):
+        return b""
+
+
 def read_bytes(path: Path, limit: int) -> memoryview:
     """The bytes of `path`, read-only, decompressed where it is gzip.
 
     Raises DataError; never holds more than `limit` bytes (and the growth of one buffer).
     """
-    return memoryview(_read(path, limit)).toreadonly()
-
-
-def _read(path: Path, limit: int) -> bytearray:
-    out = bytearray()
-    consumed = 0
+    _bounded(0, limit, path)
     try:
         with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            if not packed:
-                size = path.stat().st_size
-                _bounded(size, limit, path)
-                out.extend(file.read(limit + 1))
-                _bounded(len(out), limit, path)
-                return out
-            decoder = zlib.decompressobj(wbits=31)
-            while piece := file.read(_PIECE):
-                while piece:
-                    # The output of one call is bounded, so that a bomb is met before it has gone off.
-                    out += decoder.decompress(piece, _PIECE * 16)
-                    _bounded(len(out), limit, path)
-                    consumed += len(piece) - len(decoder.unconsumed_tail) - len(decoder.unused_data)
-                    piece = decoder.unconsumed_tail
-                    if decoder.eof:
-                        piece = decoder.unused_data or file.read(_PIECE)
-                        if not piece:
-                            return out
-                        if piece[:1] != b"\x1f":
-                            raise DataError(
-                                f"{path}: byte {consumed:,}: bytes follow the end of the gzip data; the file is damaged"
-                            )
-                        decoder = zlib.decompressobj(wbits=31)
-    except zlib.error as error:
-        raise DataError(
-            f"{path}: byte {consumed:,}: the gzip data are damaged ({error}); fetch the file again"
-        ) from None
+            head = file.peek(2)[:2]
+            if not head:
+                raise DataError(f"{path}: byte 0: the file is empty; fetch or write it again")
+            # A lone first byte of gzip's two is the start of a cut file, and of no other form.
+            out = _unpacked(file, path, limit) if _GZIP.startswith(head) else _plain(file, path, limit)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    raise DataError(f"{path}: byte {consumed:,}: the gzip data end too early; the file is cut short, fetch it again")
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror or error}; check its path, kind and permissions"
+        ) from None
+    return memoryview(out).toreadonly()
+
+
+def _plain(file: BinaryIO, path: Path, limit: int) -> bytearray:
+    _bounded(path.stat().st_size, limit, path)
+    out = bytearray()
+    while piece := file.read(_BURST):
+        out += piece
+        _bounded(len(out), limit, path)
+    return out
+
+
+def _unpacked(file: BinaryIO, path: Path, limit: int) -> bytearray:
+    out, piece, consumed, decoder = bytearray(), b"", 0, None
+    while piece := piece or file.read(_PIECE):
+        if decoder is None:
+            if consumed and piece[:1] != _GZIP[:1]:
+                raise DataError(
+                    f"{path}: byte {consumed:,}: bytes follow the end of the gzip data; the file is damaged, "
+                    f"fetch it again"
+                )
+            decoder = zlib.decompressobj(wbits=31)
+        try:
+            # The output of one call is bounded, so that a bomb is met before it has gone off.
+            out += decoder.decompress(piece, min(_BURST, limit - len(out) + 1))
+        except zlib.error as error:
+            raise DataError(
+                f"{path}: after byte {consumed:,}: the gzip data are damaged ({error}); fetch the file again"
+            ) from None
+        _bounded(len(out), limit, path)
+        rest = decoder.unconsumed_tail or decoder.unused_data
+        consumed += len(piece) - len(rest)
+        piece = rest
+        if decoder.eof:
+            decoder = None
+    if decoder is not None:
+        raise DataError(
+            f"{path}: byte {consumed:,}: the gzip data end too early; the file is cut short, fetch it again"
+        )
+    if out[:2] == _GZIP:
+        raise DataError(f"{path}: byte 0: the gzip data hold gzip data again; unpack the file once")
+    return out
 
 
 def _bounded(size: int, limit: int, path: Path) -> None:
     if size > limit:
         raise DataError(
             f"{path}: holds more than {format_bytes(limit)}, the memory granted for reading; "
-            f"if the file is sound, grant more with --host-memory"
+            f"if the file is sound, grant more with --host-memory (memory_bytes=…)"
         )

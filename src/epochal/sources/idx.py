@@ -6,15 +6,15 @@ Layout: http://yann.lecun.com/exdb/mnist (two zero bytes, a type byte, the numbe
 import struct
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from epochal.errors import DataError
-from epochal.sources.files import read_bytes
+from epochal.sources.files import first_bytes, read_bytes
 from epochal.sources.raw import Raw
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MAX_AXES = 8  # the header has room for 255; images have 3 or 4
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -25,12 +25,11 @@ def is_idx(path: Path) -> bool:
     """Whether `path` looks like IDX, by its name or its first bytes."""
     if "ubyte" in path.name or path.name.removesuffix(".gz").endswith((".idx", ".idx1", ".idx3")):
         return True
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError:
-        return False
-    return len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in _TYPES and magic[3] > 0
+    return _is_magic(first_bytes(path, 4))
+
+
+def _is_magic(head: bytes | memoryview) -> bool:
+    return len(head) == 4 and head[:2] == b"\0\0" and head[2] in _TYPES and 0 < head[3] <= _MAX_AXES
 
 
 def read_folder(folder: Path, limit: int) -> Raw:
@@ -49,37 +48,40 @@ def read_folder(folder: Path, limit: int) -> Raw:
     return _read(folder.name or str(folder), found, limit)
 
 
-def read_file(path: Path, labels: Any, limit: int) -> Raw:
-    """An IDX file of examples; its labels are the file `labels`, or the one that the usual names put beside it."""
-    if labels is None:
-        name = path.name.replace("images", "labels").replace("idx3", "idx1")
-        labels = _find(path.parent, name.removesuffix(".gz"))
-        if name == path.name or labels is None:
-            return Raw(path.name, {"train": (read_idx(path, limit), None)}, (path,))
-    return _read(path.name, {"train": (path, Path(labels))}, limit)
+def read_file(path: Path, limit: int, *, alone: bool = False) -> Raw:
+    """An IDX file of examples; its labels are in the file that the usual names put beside it, unless read `alone`."""
+    name = path.name.removesuffix(".gz")
+    labels = _find(path.parent, name.replace("images", "labels").replace("idx3", "idx1"))
+    if alone or labels is None or "images" not in name:
+        return Raw(path.name, {"train": (read_idx(path, limit), None)}, (path,))
+    return _read(path.name, {"train": (path, labels)}, limit)
 
 
 def read_idx(path: Path, limit: int) -> np.ndarray:
     """The array in an IDX file, a view of the bytes read; raises DataError unless its size is exactly as declared."""
     data = read_bytes(path, limit)
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES or data[3] == 0:
+    if not _is_magic(data[:4]):
         raise DataError(
-            f"{path}: byte 0: magic number {bytes(data[:4]).hex() or 'missing'}, expected 00 00, a type and a count "
-            f"of axes; this is no IDX file"
+            f"{path}: byte 0: magic number {bytes(data[:4]).hex(' ')}, expected 00 00, a type (08, 09, 0b to 0e) and "
+            f"1 to {_MAX_AXES} axes; this is no IDX file"
         )
     dtype, axes = np.dtype(_TYPES[data[2]]), data[3]
     begin = 4 + 4 * axes
     if len(data) < begin:
         raise DataError(
-            f"{path}: byte {len(data):,}: the file ends within its header of {begin} bytes; it is cut short"
+            f"{path}: byte {len(data):,}: the file ends within its header of {begin} bytes; it is cut short, "
+            f"fetch it again"
         )
     shape = struct.unpack_from(f">{axes}I", data, 4)
     expected = begin + prod(shape) * dtype.itemsize
     if len(data) != expected:
         raise DataError(
             f"{path}: byte {len(data):,}: the file ends here, but its header declares {'×'.join(map(str, shape))} "
-            f"{dtype.name}, which end at byte {expected:,}; it is {'cut short' if len(data) < expected else 'damaged'}"
+            f"{dtype.name}, which end at byte {expected:,}; it is "
+            f"{'cut short' if len(data) < expected else 'damaged'}, fetch it again"
         )
+    if 0 in shape:
+        raise DataError(f"{path}: byte 4: its header declares {'×'.join(map(str, shape))}: no value; fetch it again")
     return np.frombuffer(data, dtype, offset=begin).reshape(shape)
 
 

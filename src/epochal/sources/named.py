@@ -1,7 +1,5 @@
 """Data sets by name: found on this machine, or fetched from a mirror and checked by SHA-256."""
 
-import csv
-import gzip
 import importlib.util
 import logging
 import os
@@ -13,6 +11,7 @@ import numpy as np
 
 from epochal.errors import DataError
 from epochal.sources import idx
+from epochal.sources.files import brief, locate, read_bytes
 from epochal.sources.raw import Raw
 
 _MNIST_MIRRORS = (
@@ -40,6 +39,7 @@ _SHA256 = {
         "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     },
 }
+_DEBIAN = Path("/usr/share/datasets")
 _MIRRORS = {"mnist": _MNIST_MIRRORS, "fashion-mnist": _FASHION_MIRRORS}
 
 
@@ -54,12 +54,12 @@ def _digits(name: str, offline: bool, limit: int) -> Raw:
     if package is None or not package.submodule_search_locations:
         raise DataError("digits: comes with scikit-learn, which is not installed; pip install scikit-learn")
     path = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    lines = bytes(read_bytes(path, limit)).splitlines()
     try:
-        with gzip.open(path, "rt") as file:
-            table = np.array([[int(float(cell)) for cell in row] for row in csv.reader(file)], np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}; reinstall scikit-learn") from None
-    x, y = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
+        table = np.array([[int(float(cell)) for cell in line.split(b",")] for line in lines], np.uint8)
+        x, y = table[:, :64].reshape(-1, 8, 8), table[:, 64]
+    except (ValueError, OverflowError, IndexError) as error:
+        raise DataError(f"{path}: is no table of digits ({brief(error)}); reinstall scikit-learn") from None
     return Raw(name, {"train": (x, y)}, (path,), divisor=16.0)
 
 
@@ -80,10 +80,11 @@ def find(name: str) -> Path | None:
 
 
 def _places(name: str) -> list[Path]:
-    roots = [Path(text).expanduser() for text in os.environ.get("EPOCHAL_DATA", "").split(os.pathsep) if text]
+    told = os.environ.get("EPOCHAL_DATA", "").split(os.pathsep)
+    roots = [root for text in told if text and (root := locate(text))]
     # The files of mnist may lie in EPOCHAL_DATA itself; those of another set have the same names, so need a folder.
     own = [root for root in roots if name == "mnist"]
-    return [*(root / name for root in roots), *own, Path("/usr/share/datasets") / name, cache_folder() / name]
+    return [*(root / name for root in roots), *own, _DEBIAN / name, cache_folder() / name]
 
 
 def cache_folder() -> Path:
@@ -96,8 +97,8 @@ def cache_folder() -> Path:
 def _fetch(name: str, offline: bool) -> Path:
     folder = cache_folder() / name
     here = (
-        f"put its four files into {folder}, or into a folder {name} below the one that EPOCHAL_DATA names"
-        f"{' (or: apt install dataset-fashion-mnist)' if name == 'fashion-mnist' else ''}"
+        f"put its four files (of {_MIRRORS[name][0]}) into {folder}, or into a folder {name} below the one that "
+        f"EPOCHAL_DATA names{' (or: apt install dataset-fashion-mnist)' if name == 'fashion-mnist' else ''}"
     )
     if offline:
         raise DataError(f"{name}: is not on this machine, and --offline forbids to fetch it;\n{here}")
@@ -111,7 +112,7 @@ def _fetch(name: str, offline: bool) -> Path:
                 pooch.retrieve(mirror + file, f"sha256:{digest}", file, folder)
                 break
             except Exception as error:  # pooch passes on whatever the transport raises; the next mirror may answer
-                failures.append(f"{mirror}: {str(error).splitlines()[0]}")
+                failures.append(f"{mirror}: {brief(error)}")
         else:
             raise DataError(f"{name}: {file} could not be fetched ({'; '.join(failures)});\n{here}")
     return folder

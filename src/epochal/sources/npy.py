@@ -1,92 +1,145 @@
 """NumPy's `.npy` and `.npz`. NumPy reads the header, the numbers are taken as bytes; an object array is refused."""
 
 import io
+import warnings
 import zipfile
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
 from epochal.errors import DataError
 from epochal.memory import format_bytes
-from epochal.sources.files import read_bytes
+from epochal.sources.files import brief, read_bytes
 from epochal.sources.raw import Raw
 
 _HEADER_BYTES = 1 << 16  # NumPy refuses headers above 10,000 bytes
+_MAX_AXES = 32
 
-_NAMES = {
-    "train": (("x_train", "y_train"), ("train_x", "train_y"), ("train_images", "train_labels"), ("x", "y"), ("X", "y"),
-              ("data", "target"), ("data", "labels"), ("images", "labels"), ("features", "labels")),
-    "valid": (("x_valid", "y_valid"), ("valid_x", "valid_y"), ("x_val", "y_val"), ("val_x", "val_y"),
-              ("valid_images", "valid_labels"), ("val_images", "val_labels")),
-    "test": (("x_test", "y_test"), ("test_x", "test_y"), ("test_images", "test_labels")),
-}  # fmt: skip
-
-
-def read_arrays(path: Path, labels: Any, limit: int) -> Raw:
-    """A `.npy` file of examples; `labels` is an array, or a `.npy` file of labels."""
-    files = (path,)
-    if isinstance(labels, (str, Path)):
-        files = (path, Path(labels))
-        labels = read_npy(read_bytes(files[1], limit), str(files[1]))
-    return Raw(path.name, {"train": (read_npy(read_bytes(path, limit), str(path)), labels)}, files)
+_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+_ROLES = dict.fromkeys(("x", "images", "data", "features"), "x")
+_ROLES |= dict.fromkeys(("y", "labels", "label", "targets", "target"), "y")
+_EXPECTED = (
+    "write it with np.savez(FILE, x_train=…, y_train=…, and if you have them x_valid, y_valid, x_test, y_test), "
+    "or np.savez(FILE, x=…, y=…)"
+)
 
 
-def read_archive(path: Path, labels: Any, limit: int) -> Raw:
-    """A `.npz` archive with arrays called x_train, y_train, x_test, y_test, …, or x and y."""
+def read_array(path: Path, limit: int) -> Raw:
+    """A `.npy` file of examples, without labels."""
+    return Raw(path.name, {"train": (read_npy(read_bytes(path, limit), str(path)), None)}, (path,))
+
+
+def read_archive(path: Path, limit: int) -> Raw:
+    """A `.npz` archive with arrays called x_train, y_train, x_test, …, or x and y. Others in it stay unread."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            size = sum(info.file_size for info in entries.values())
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            chosen = _choose(_entries(archive, file), path)
+            size = sum(info.file_size for info in chosen.values())
             if size > limit:
                 raise DataError(
                     f"{path}: unpacks to {format_bytes(size)}, more than the {format_bytes(limit)} granted for "
-                    f"reading; if the file is sound, grant more with --host-memory"
+                    f"reading; if the file is sound, grant more with --host-memory (memory_bytes=…)"
                 )
-            # zipfile never yields more bytes than the entry declares, and checks their CRC.
-            found = {name: read_npy(archive.read(info), f"{path}: {name}") for name, info in entries.items()}
+            found = {role: _read_entry(archive, info, path) for role, info in chosen.items()}
     except DataError:
         raise
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror or error}; check its path, kind and permissions"
+        ) from None
     except Exception as error:  # zipfile and zlib raise a dozen kinds for damaged archives
-        raise DataError(f"{path}: this is no sound .npz archive ({error}); fetch or write it again") from None
-    return Raw(path.name, _splits(found, labels, path), (path,))
+        raise DataError(f"{path}: this is no sound .npz archive ({brief(error)}); fetch or write it again") from None
+    splits = {split: (x, found.get((split, "y"))) for (split, part), x in found.items() if part == "x"}
+    return Raw(path.name, splits, (path,))
+
+
+def _entries(archive: zipfile.ZipFile, file: BinaryIO) -> list[zipfile.ZipInfo]:
+    """All entries; raises where the list of them is damaged, so that no split is lost with its entry."""
+    entries = archive.infolist()
+    for info in entries:
+        archive.open(info).close()  # compares the two places that hold its name
+    file.seek(-22 - len(archive.comment), io.SEEK_END)
+    count = int.from_bytes(file.read(22)[10:12], "little")
+    if count != len(entries):
+        raise zipfile.BadZipFile(f"{len(entries):,} entries are listed, but {count:,} declared")
+    return entries
+
+
+def _choose(entries: list[zipfile.ZipInfo], path: Path) -> dict[tuple[str, str], zipfile.ZipInfo]:
+    """The entry that is the x or y of each split, by their names. Raises DataError where that is not certain."""
+    chosen: dict[tuple[str, str], zipfile.ZipInfo] = {}
+    for info in entries:
+        role = _role(info.filename.removesuffix(".npy")) if info.filename.endswith(".npy") else None
+        if role in chosen:
+            raise DataError(
+                f"{path}: holds both {chosen[role].filename} and {info.filename}, each may be the {role[1]} of "
+                f"{role[0]}; write only one of them"
+            )
+        if role:
+            chosen[role] = info
+    for split, part in chosen:
+        if part == "y" and (split, "x") not in chosen:
+            raise DataError(f"{path}: holds {chosen[split, 'y'].filename}, but no features of {split}; {_EXPECTED}")
+    if not chosen:
+        names = [info.filename for info in entries[:8]]
+        raise DataError(
+            f"{path}: holds {', '.join(map(ascii, names)) or 'nothing'}{', …' if len(entries) > 8 else ''}, "
+            f"none of which is known as features; {_EXPECTED}"
+        )
+    return chosen
+
+
+def _role(name: str) -> tuple[str, str] | None:
+    """Split and part (x or y) that an array of this name holds: of `x_train`, `X`, `train_images`, `val_labels`, …"""
+    words = name.lower().split("_")
+    if len(words) == 2 and words[0] in _SPLITS:
+        words.reverse()
+    part, split = _ROLES.get(words[0]), _SPLITS.get(words[1] if len(words) == 2 else "train")
+    return (split, part) if part and split and len(words) <= 2 else None
+
+
+def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(f"{path}: {info.filename}: this compression is not read; write it with np.savez_compressed")
+    with archive.open(info) as file:
+        # read(n) inflates n bytes and then checks their CRC; read() would inflate all there is, whatever is declared.
+        return read_npy(file.read(info.file_size), f"{path}: {info.filename}")
 
 
 def read_npy(data: bytes | memoryview, where: str) -> np.ndarray:
     """The array in the bytes of a `.npy` file: a view of them. Raises DataError; nothing is unpickled."""
-    stream = io.BytesIO(data[:_HEADER_BYTES])
-    try:
-        version = np.lib.format.read_magic(stream)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(stream)
-    except Exception as error:  # NumPy raises many kinds for a bad header
+    shape, fortran, dtype, begin = _read_header(data, where)
+    if dtype.kind not in "biufSU" or dtype.hasobject or dtype.fields or dtype.subdtype or not dtype.itemsize:
         raise DataError(
-            f"{where}: byte 0: no sound .npy header ({str(error).splitlines()[0]}); write it again"
-        ) from None
-    if dtype.kind not in "biufSU" or dtype.hasobject or dtype.fields or dtype.subdtype:
-        raise DataError(f"{where}: byte 0: dtype {dtype} is not read; save plain numbers (or text for labels)")
-    begin, expected = stream.tell(), stream.tell() + prod(shape) * dtype.itemsize
-    if any(size < 0 for size in shape) or len(data) != expected:
+            f"{where}: byte 0: dtype {str(dtype)[:80]} is not read; save plain numbers (or text for labels)"
+        )
+    if len(shape) > _MAX_AXES or any(type(size) is not int or not 0 < size < 2**63 for size in shape):
+        raise DataError(
+            f"{where}: byte 0: the header declares shape {str(shape)[:80]}, expected at most {_MAX_AXES} sizes from 1; "
+            f"the array is empty or damaged, write it again"
+        )
+    expected = begin + prod(shape) * dtype.itemsize
+    if len(data) != expected:
         raise DataError(
             f"{where}: byte {len(data):,}: the array ends here, but its header declares {list(shape)} {dtype}, which "
-            f"end at byte {expected:,}; the file is damaged"
+            f"end at byte {expected:,}; the file is damaged, fetch or write it again"
         )
     return np.frombuffer(data, dtype, offset=begin).reshape(shape, order="F" if fortran else "C")
 
 
-def _splits(found: dict[str, np.ndarray], labels: Any, path: Path) -> dict[str, tuple[np.ndarray, Any]]:
-    splits: dict[str, tuple[np.ndarray, Any]] = {}
-    for split, pairs in _NAMES.items():
-        for x, y in pairs:
-            if x in found and (y in found or (split == "train" and len(found) == 1)):
-                splits[split] = (found[x], found.get(y, labels))
-                break
-    if not splits:
-        raise DataError(
-            f"{path}: holds {', '.join(found) or 'no array'}; expected x_train and y_train (and x_valid, y_valid, "
-            f"x_test, y_test), or x and y"
-        )
-    return splits
+def _read_header(data: bytes | memoryview, where: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, whether in Fortran's order, dtype, and the byte at which the numbers begin."""
+    stream = io.BytesIO(data[:_HEADER_BYTES])
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0), (3, 0)):
+            raise ValueError(f"version {version[0]}.{version[1]}, expected 1.0, 2.0 or 3.0")
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file that Python 2 wrote: its sizes are 10L
+            shape, fortran, dtype = header(stream)
+    except Exception as error:  # NumPy raises many kinds for a bad header
+        raise DataError(f"{where}: byte 0: no sound .npy header ({brief(error)}); fetch or write it again") from None
+    return shape, fortran, dtype, stream.tell()

@@ -36,17 +36,23 @@ NOTHING = object()  # what an opcode returns that pushes no value
 
 @dataclass(frozen=True, slots=True)
 class _Global:
-    """A global of the file: what it stands for, never the object."""
+    """What a global of the file stands for; never the object."""
 
     role: str
 
+    def __repr__(self) -> str:
+        return self.role
+
 
 @dataclass(slots=True)
-class _Shell:
+class _Unfinished:
     """A dtype (then `code` is set) or an array that lacks its state. BUILD replaces it, also in the memo."""
 
     code: str | None = None
     index: int | None = None
+
+    def __repr__(self) -> str:
+        return "an array without its state" if self.code is None else f"a dtype {self.code} without its state"
 
 
 @dataclass(slots=True)
@@ -59,16 +65,15 @@ class _LongString:
 
 
 GLOBALS = {
-    ("numpy", "ndarray"): _Global("ndarray"),
-    ("numpy", "dtype"): _Global("dtype"),
+    ("numpy", "ndarray"): _Global("numpy.ndarray"),
+    ("numpy", "dtype"): _Global("numpy.dtype"),
     ("_codecs", "encode"): _Global("encode"),  # protocols 0 to 2 of Python 3 write bytes as text
-    ("__builtin__", "bytes"): _Global("bytes"),
     ("builtins", "bytes"): _Global("bytes"),
+    ("__builtin__", "bytes"): _Global("bytes"),
 }
 for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
-    GLOBALS[f"{_core}.multiarray", "_reconstruct"] = _Global("array")
-    GLOBALS[f"{_core}.multiarray", "scalar"] = _Global("scalar")
-    GLOBALS[f"{_core}.numeric", "_frombuffer"] = _Global("frombuffer")
+    GLOBALS |= {(f"{_core}.multiarray", name): _Global(name) for name in ("_reconstruct", "scalar")}
+    GLOBALS |= {(f"{_core}.numeric", "_frombuffer"): _Global("_frombuffer")}
 
 
 def read_pickle(data: bytes | memoryview, where: str, memory_bytes: int = 16 << 30) -> object:
@@ -99,9 +104,9 @@ class _Machine:
         self.at = self.pos = 0
         self.limit = len(self.data)  # the end of the frame, or of the file where there is none
         self.framed = False
-        # An honest file is decoded and encoded once at most, and its arrays lie in it once.
+        # An honest file's text is decoded and encoded at most once, and its arrays lie in it once.
         self.allowance = min(memory_bytes, 4 * len(self.data))
-        self.containers = self.items = 0
+        self.containers = self.items = self.globals = 0
         self.stack: list = []
         self.outer: list[list] = []
         self.memo: dict[int, object] = {}
@@ -179,8 +184,9 @@ class _Machine:
         return self.string(memoryview(self.decode(codecs.escape_decode, line[1:-1])), text=True)
 
     def protocol(self) -> object:
-        if self.at or self.number(1) > 5:
-            self.fail("a protocol above 5, or one in mid-file", "write the file with protocol 5 or below")
+        version = self.number(1)
+        if self.at or version > 5:
+            self.fail(f"protocol {version}, above 5 or in mid-file", "write the file with protocol 5 or below")
         return NOTHING
 
     def frame(self) -> object:
@@ -200,13 +206,17 @@ class _Machine:
         return items
 
     def pops(self, count: int) -> list:
-        return [self.stack.pop() for _ in range(count)][::-1]
+        items = self.stack[-count:]
+        if len(items) < count:
+            raise IndexError
+        del self.stack[-count:]
+        return items
 
     def put(self, index: int) -> object:
         if not 0 <= index < MAX_MEMO or index in self.memo:
             self.fail(f"memo entry {index:,} is written", f"each is written once and lies below {MAX_MEMO:,}")
         self.memo[index] = value = self.stack.pop()
-        if isinstance(value, _Shell):
+        if isinstance(value, _Unfinished):
             value.index = index
         return value
 
@@ -238,6 +248,9 @@ class _Machine:
     def named(self, module: object, name: object) -> _Global:
         if not isinstance(module, str) or not isinstance(name, str):
             self.fail(f"a global named {_say(module)}, {_say(name)}")
+        self.globals += 1
+        if self.globals > MAX_CONTAINERS:
+            self.fail(f"more than {MAX_CONTAINERS:,} globals", "a file names each once: " + DAMAGED)
         if (module, name) not in GLOBALS:
             self.fail(f"the global {_say(f'{module}.{name}')}", REMEDY)
         return GLOBALS[module, name]
@@ -247,15 +260,15 @@ class _Machine:
     def reduce(self) -> object:
         function, arguments = self.pops(2)
         match function, arguments:
-            case _Global("array"), (_Global("ndarray"), (int(0),), str("b") | bytes(b"b")):
-                return _Shell()
-            case _Global("dtype"), (str(code), int(0), int(1)) if code in CODES:
-                return _Shell(code)
+            case _Global("_reconstruct"), (_Global("numpy.ndarray"), (int(0),), str("b") | bytes(b"b")):
+                return _Unfinished()
+            case _Global("numpy.dtype"), (str(code), int(0), int(1)) if code in CODES:
+                return _Unfinished(code)
             case _Global("scalar"), (np.dtype() as dtype, content):
                 return self.array(content, dtype, ())[()]
-            case _Global("frombuffer"), (content, np.dtype() as dtype, tuple(shape), str("C" | "F") as order):
+            case _Global("_frombuffer"), (content, np.dtype() as dtype, tuple(shape), str("C" | "F") as order):
                 return self.array(content, dtype, shape, order)
-            case _Global("frombuffer"), (content, np.dtype() as dtype, tuple(shape), str("K"), tuple(axes)):
+            case _Global("_frombuffer"), (content, np.dtype() as dtype, tuple(shape), str("K"), tuple(axes)):
                 if all(type(axis) is int for axis in axes) and sorted(axes) == list(range(len(shape))):
                     return self.array(content, dtype, shape).transpose(axes)
             case _Global("encode"), (str(text), str("latin1")):
@@ -263,29 +276,26 @@ class _Machine:
             case _Global("bytes"), ():
                 return b""
         details = ", ".join(map(_say, arguments[:6])) if isinstance(arguments, tuple) else _say(arguments)
-        self.fail(f"a call of {_say(function)} with ({details})", REMEDY)
+        self.fail(f"{_say(function)}, called with ({details})", REMEDY)
 
     def build(self) -> object:
         target, state = self.pops(2)
         match target, state:
-            case _Shell(str(code)), (int(3), str(order), None, None, None, int(-1), int(-1), int(0)):
+            case _Unfinished(str(code)), (int(3), str(order), None, None, None, int(-1), int(-1), int(0)):
                 if order + code not in DTYPES:
                     self.fail(f"the byte order {_say(order)} of {code}")
                 value = DTYPES[order + code]
-            case _Shell(None), (int(1), tuple(shape), np.dtype() as dtype, int(0 | 1) as fortran, content):
+            case _Unfinished(None), (int(1), tuple(shape), np.dtype() as dtype, int(0 | 1) as fortran, content):
                 value = self.array(content, dtype, shape, "F" if fortran else "C")
             case _:
-                self.fail(f"a state for {_say(target)} that is not one of a number array or its dtype", REMEDY)
+                self.fail(f"{_say(target)} given a state that is not a number array's or its dtype's", REMEDY)
         if target.index is not None:
             self.memo[target.index] = value
         return value
 
     def array(self, content: object, dtype: np.dtype, shape: tuple, order: Literal["C", "F"] = "C") -> np.ndarray:
-        if (
-            len(shape) > 32
-            or not all(type(n) is int and n >= 0 for n in shape)
-            or math.prod(n or 1 for n in shape) >> 48
-        ):
+        sizes = len(shape) <= 32 and all(type(size) is int and size >= 0 for size in shape)
+        if not sizes or math.prod(size or 1 for size in shape) > 2**48:
             self.fail("the shape of an array", "at most 32 sizes and 2^48 items were expected")
         buffer = content.view if isinstance(content, _LongString) else content
         if isinstance(buffer, str):
@@ -296,7 +306,7 @@ class _Machine:
         if size != len(buffer):
             self.fail(f"{len(buffer):,} bytes for an array {dtype.str} of shape {shape}", f"{size:,} were expected")
         self.charge(size)
-        array = np.ndarray(shape, dtype, buffer, order=order)
+        array = np.frombuffer(buffer, dtype).reshape(shape, order=order)
         if dtype.kind == "b" and size and array.view(np.uint8).max() > 1:
             self.fail("a bool array with bytes other than 0 and 1")
         return array
@@ -329,7 +339,9 @@ class _Machine:
         if FLAT.issuperset(map(type, parts)):
             return value
         parts = [self.settle(part, depth + 1) for part in parts]
-        return dict(zip(value, parts, strict=True)) if kind is dict else kind(parts)
+        if kind is dict:
+            return dict(zip(value, parts, strict=True))
+        return tuple(parts) if kind is tuple else parts
 
 
 def _is_key(value: object) -> bool:
@@ -337,14 +349,10 @@ def _is_key(value: object) -> bool:
 
 
 def _say(value: object) -> str:
-    if isinstance(value, str | bytes):
-        return ascii(value[:60])
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, int | float | _Global | _Unfinished):
         return repr(value)
-    return f"numpy's {value.role}" if isinstance(value, _Global) else KINDS.get(type(value), "an array or dtype")
+    return ascii(value[:60]) if isinstance(value, str | bytes) else f"a {type(value).__name__.strip('_')}"
 
-
-KINDS = {tuple: "a tuple", list: "a list", dict: "a dict", _LongString: "a long string", _Shell: "an unfinished array"}
 
 # What each opcode does, and the parameter that tells the members of a family apart: a width, a count, a type, a value.
 # Decoders are functions of `codecs`, for a codec that is named is imported.
@@ -352,7 +360,7 @@ FAMILIES: list[tuple[str, tuple, Callable]] = [
     ("\x80", (None,), lambda m, _: m.protocol()),
     ("\x95", (None,), lambda m, _: m.frame()),
     ("(", (None,), lambda m, _: m.mark()),
-    ("N\x88\x89", (None, True, False), lambda m, value: value),
+    ("N\x88\x89)", (None, True, False, ()), lambda m, value: value),
     ("IL", (None, None), lambda m, _: m.digits()),
     ("KM", (1, 2), lambda m, width: m.number(width)),
     ("J", (4,), lambda m, width: m.number(width, signed=True)),
@@ -364,7 +372,7 @@ FAMILIES: list[tuple[str, tuple, Callable]] = [
     ("CB\x8e\x96", (1, 4, 8, 8), lambda m, width: m.string(m.take(m.number(width)), text=False)),
     ("\x8cX\x8d", (1, 4, 8), lambda m, width: m.decode(codecs.utf_8_decode, m.take(m.number(width)))),
     ("V", (None,), lambda m, _: m.decode(codecs.raw_unicode_escape_decode, m.line(m.limit))),
-    (")\x85\x86\x87", (0, 1, 2, 3), lambda m, count: tuple(m.pops(count))),
+    ("\x85\x86\x87", (1, 2, 3), lambda m, count: tuple(m.pops(count))),
     ("t", (tuple,), lambda m, kind: kind(m.marked())),
     ("]}", (list, dict), lambda m, kind: kind()),
     ("ld", (list, dict), lambda m, kind: m.fill(kind(), m.marked())),

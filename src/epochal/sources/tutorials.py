@@ -11,21 +11,28 @@ from epochal.sources.pickles import read_pickle
 from epochal.sources.raw import Raw
 
 
-def read(path: Path, labels: Any, limit: int) -> Raw:
+def read(path: Path, limit: int) -> Raw:
     """Train, valid and test from a pickle of three pairs (two: train and test), or of a mapping to pairs."""
-    content = read_pickle(memoryview(read_bytes(path, limit)), str(path), limit)
-    pairs: dict[str, Any] | None = None
+    content = read_pickle(read_bytes(path, limit), str(path), limit)
+    pairs: dict[Any, Any] = {}
     if isinstance(content, dict):
-        pairs = {str(name): pair for name, pair in content.items()}
+        pairs = content
     elif isinstance(content, (tuple, list)) and len(content) in (2, 3):
         names = ("train", "valid", "test") if len(content) == 3 else ("train", "test")
         pairs = dict(zip(names, content, strict=True))
-    if pairs is None or not all(_is_pair(pair) for pair in pairs.values()):
+    if not pairs or not all(isinstance(name, str) and _is_pair(pair) for name, pair in pairs.items()):
         raise DataError(
-            f"{path}: holds no three pairs of arrays (train, valid, test), each (x, y) with one label a row"
+            f"{path}: holds {_describe(content)}, expected three pairs of arrays (train, valid, test), two (train, "
+            f"test), or a dict of train, valid, test to pairs, each (x, y) with one label a row; save it so, or as .npz"
         )
     return Raw(path.name, {name: (pair[0], pair[1]) for name, pair in pairs.items()}, (path,))
 
 
 def _is_pair(pair: Any) -> bool:
     return isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(a, np.ndarray) for a in pair)
+
+
+def _describe(content: Any) -> str:
+    if isinstance(content, dict):
+        return f"a dict of {', '.join(map(ascii, list(content)[:5])) or 'nothing'}{', …' if len(content) > 5 else ''}"
+    return f"a {type(content).__name__}{f' of {len(content)}' if isinstance(content, (tuple, list)) else ''}"

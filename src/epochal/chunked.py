@@ -1,0 +1,174 @@
+"""Rows that do not fit the device: chunks of whole minibatches, the next one on its way while this one is used.
+
+Source of the idea: Deep Learning Tutorials, "Getting Started": keep a chunk of several minibatches in a shared
+variable, use it up, then update its values. A chunk is gathered in the order of the plan, so the compiled stretch does
+the same arithmetic on it as on resident rows, and all chunks have one shape, so it is compiled once.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from queue import Queue
+from typing import Generic, TypeVar, cast
+
+import numpy as np
+
+from epochal.dataset import Split
+from epochal.epoch import Rows
+from epochal.placement import Work, precision, put, put_rows
+from epochal.plan import Plan
+
+T = TypeVar("T")
+
+BUFFERS = 2
+"""Chunks that take room on the device: the one in use, and the one being filled."""
+
+
+class Chunked:
+    """A split whose rows are brought to the device chunk by chunk.
+
+    With a `plan`, for training, in chunks of `chunk_steps` minibatches; for scoring in blocks of `block_rows` rows.
+    """
+
+    def __init__(self, split: Split, dtype: str, block_rows: int, plan: Plan | None = None, chunk_steps: int = 0):
+        self.split, self.dtype, self.block_rows = split, dtype, block_rows
+        self.plan, self.chunk_steps = plan, chunk_steps
+        self._stream: Stream[Work] | None = None
+        self._next = (0, 0)
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return len(self.split)
+
+    def epoch(self, number: int) -> "ChunkedEpoch":
+        """The work of epoch `number`; its chunks are brought as they are asked for, and the one behind them early."""
+        assert self.plan is not None, "placed for scoring alone"
+        return ChunkedEpoch(self, number, self.plan.epoch(number)[1])
+
+    def chunk(self, number: int, chunk: int) -> Work:
+        """Chunk `chunk` of epoch `number`, from the stream that is running or from a new one that starts there."""
+        if self._stream is None or self._next != (number, chunk):
+            self.close()
+            self._stream = Stream(self._chunks(number, chunk))
+        last = (chunk + 1) * self.chunk_steps >= (self.plan.steps if self.plan else 0)
+        self._next = (number + 1, 0) if last else (number, chunk + 1)
+        return self._stream.take()
+
+    def blocks(self) -> Iterator[tuple[Rows, np.int32]]:
+        """All rows in order, in blocks of one shape; behind the last row of the last one there are zeros."""
+        stream = Stream(self._blocks())
+        try:
+            for begin in range(0, self.size, self.block_rows):
+                yield stream.take(), np.int32(min(self.block_rows, self.size - begin))
+        finally:
+            stream.close()
+
+    def close(self) -> None:
+        """Stop bringing chunks."""
+        if self._stream:
+            self._stream.close()
+        self._stream = None
+
+    def _chunks(self, number: int, chunk: int) -> Iterator[Callable[[], Work]]:
+        assert self.plan is not None
+        while True:  # epoch after epoch: the first chunk of the next one is on its way while this one ends
+            index, counts = self.plan.epoch(number)
+            for first in range(chunk * self.chunk_steps, self.plan.steps, self.chunk_steps):
+                steps = slice(first, first + self.chunk_steps)
+                yield lambda index=index[steps], counts=counts[steps]: self._gather(index, counts)
+            number, chunk = number + 1, 0
+
+    def _gather(self, index: np.ndarray, counts: np.ndarray) -> Work:
+        """The rows of some minibatches, in a new buffer, with a plan that numbers them in order."""
+        steps, batch_size = self.chunk_steps, index.shape[1]
+        x, y = self._buffer(steps * batch_size)
+        _read(self.split, index.reshape(-1), x, y)
+        local = np.arange(steps * batch_size, dtype=np.int32).reshape(steps, batch_size)
+        filled = np.ones(steps, np.int32)
+        filled[: len(counts)] = counts
+        with precision(self.dtype):
+            rows = put_rows(_frozen(x), _frozen(y), self.split.divisor, self.dtype)
+            return Work(rows, put(local), put(filled), np.int32(0), np.int32(len(counts)))
+
+    def _blocks(self) -> Iterator[Callable[[], Rows]]:
+        for begin in range(0, self.size, self.block_rows):
+            yield lambda begin=begin: self._block(begin, min(begin + self.block_rows, self.size))
+
+    def _block(self, begin: int, end: int) -> Rows:
+        x, y = self._buffer(self.block_rows)
+        _read(self.split, np.arange(begin, end), x, y)
+        with precision(self.dtype):
+            return put_rows(_frozen(x), _frozen(y), self.split.divisor, self.dtype)
+
+    def _buffer(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        # Always new memory: a device array on a CPU may go on using the old one, and freed memory costs a page fault
+        # where a copy would cost the copy. Zeros, so that what is never read has a value.
+        return np.zeros((rows, *self.split.example_shape), self.split.x.dtype), np.zeros(rows, np.int32)
+
+
+class ChunkedEpoch:
+    """An epoch over chunks."""
+
+    def __init__(self, chunked: Chunked, number: int, counts: np.ndarray):
+        self.chunked, self.number, self.counts = chunked, number, counts
+        self._held: tuple[int, Work] | None = None
+
+    def work(self, first: int, last: int) -> Iterator[Work]:
+        """The steps `first` to `last`: a piece for every chunk that they touch."""
+        size = self.chunked.chunk_steps
+        for chunk in range(first // size, -(-last // size)):
+            if self._held is None or self._held[0] != chunk:
+                self._held = None  # its room on the device is needed
+                self._held = (chunk, self.chunked.chunk(self.number, chunk))
+            begin, end = max(first - chunk * size, 0), min(last - chunk * size, size)
+            yield self._held[1]._replace(first=np.int32(begin), last=np.int32(end))
+
+
+class Stream(Generic[T]):
+    """Runs makers of chunks in a thread of its own, one after another, never more than `BUFFERS` chunks alive."""
+
+    def __init__(self, makers: Iterator[Callable[[], T]]):
+        self._made: Queue[tuple[T | None, BaseException | None]] = Queue()
+        self._room = threading.Semaphore(BUFFERS)
+        self._closed = threading.Event()
+        self._taken = False
+        self._thread = threading.Thread(target=self._run, args=(makers,), name="epochal-chunks", daemon=True)
+        self._thread.start()
+
+    def take(self) -> T:
+        """The next chunk; the caller has let go of the one before. Raises what its maker raised."""
+        if self._taken:
+            self._room.release()
+        self._taken = True
+        made, error = self._made.get()
+        if error is not None:
+            raise error
+        return cast(T, made)
+
+    def close(self) -> None:
+        """Let the thread end; a chunk that is being made is finished and dropped."""
+        self._closed.set()
+        self._room.release()
+        self._thread.join()
+
+    def _run(self, makers: Iterator[Callable[[], T]]) -> None:
+        try:
+            for make in makers:
+                self._room.acquire()
+                if self._closed.is_set():
+                    return
+                self._made.put((make(), None))
+        except BaseException as error:  # whatever it is, the thread that waits must hear of it
+            self._made.put((None, error))
+
+
+def _read(split: Split, rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    """Copy the rows numbered `rows` to the beginning of `x` and `y`."""
+    # mode="clip" lets NumPy write to `out` directly; the numbers come from a plan, none is out of range.
+    np.take(split.x, rows, axis=0, out=x[: len(rows)], mode="clip")
+    np.take(split.y, rows, out=y[: len(rows)], mode="clip")
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,94 @@
+"""Putting arrays on the device, and what a placed split offers. The only module that moves data there."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jax import Array
+
+from epochal.epoch import Rows
+from epochal.memory import available_bytes
+from epochal.scaling import terms
+
+
+class Work(NamedTuple):
+    """What a compiled stretch is called with: rows on the device, a plan of row numbers, and the steps to do."""
+
+    rows: Rows
+    index: Array  # int32 [steps, batch_size]
+    counts: Array  # int32 [steps]
+    first: np.int32
+    last: np.int32
+
+
+class Pieces(Protocol):
+    """The work of one epoch, handed out in order."""
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows of each minibatch of the epoch: int32 [steps]."""
+        ...
+
+    def work(self, first: int, last: int) -> Iterator[Work]:
+        """The steps `first` to `last` of the epoch, in pieces that the compiled stretch takes."""
+        ...
+
+
+class Placed(Protocol):
+    """A split where the device can use it."""
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        ...
+
+    def epoch(self, number: int) -> Pieces:
+        """The work of epoch `number`, counted from 0."""
+        ...
+
+    def blocks(self) -> Iterator[tuple[Rows, np.int32]]:
+        """All rows in order, for scoring: rows on the device, and how many of them, from the first, to count."""
+        ...
+
+    def close(self) -> None:
+        """End what runs in the background."""
+        ...
+
+
+def precision(dtype: str) -> AbstractContextManager[Any]:
+    """The context in which device arrays have the compute dtype `dtype`; it holds for one thread.
+
+    A context, never the process-wide switch: a library does not change its user's other computations.
+    """
+    return jax.enable_x64(dtype == "float64")
+
+
+def put(array: np.ndarray) -> Array:
+    """`array` on the device. The caller may write to its own array afterwards; the device does not see it."""
+    # On a CPU device_put may take the memory of a NumPy array as it is. That is what we want of arrays that nobody can
+    # write to; an array of the caller's is copied first, lest the caller's next write reach the device.
+    return jax.device_put(array if _is_frozen(array) else np.array(array))
+
+
+def put_rows(x: np.ndarray, y: np.ndarray, divisor: float, dtype: str) -> Rows:
+    """Rows in their storage dtype, with the scale that makes them features of the compute dtype `dtype`."""
+    return Rows(put(x), put(y), put(terms(divisor, x.dtype, dtype)))
+
+
+def granted_bytes() -> int:
+    """What the device has free, as far as it tells; on a CPU what the machine or its cgroup has."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
+    return available_bytes()
+
+
+def _is_frozen(array: np.ndarray) -> bool:
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            return False
+        base = base.base
+    return isinstance(base, (bytes, memoryview, type(None)))

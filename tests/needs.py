@@ -1,0 +1,28 @@
+"""Data that a test needs: where they are, or why the test is skipped, or that it fails where they must be there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from epochal.sources import named
+
+WHERE = {
+    "mnist": "MNIST's four IDX files, in the folder that EPOCHAL_DATA names",
+    "mnist.pkl.gz": "the tutorials' mnist.pkl.gz, in the folder that EPOCHAL_DATA names",
+    "fashion-mnist": "Fashion-MNIST; apt install dataset-fashion-mnist",
+}
+
+
+def require(name: str) -> Path:
+    """The folder (or the file) of `name`. Skips the test, or fails it where EPOCHAL_REQUIRE lists `name`."""
+    found = named.find(name) if name in named.NAMES else _below_data(name)
+    if found is None:
+        needed = name in os.environ.get("EPOCHAL_REQUIRE", "").replace(",", " ").split()
+        (pytest.fail if needed else pytest.skip)(f"needs {WHERE[name]}")
+    return found
+
+
+def _below_data(name: str) -> Path | None:
+    folders = [Path(text) for text in os.environ.get("EPOCHAL_DATA", "").split(os.pathsep) if text]
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)

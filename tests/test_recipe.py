@@ -1,0 +1,89 @@
+from dataclasses import fields
+from itertools import pairwise
+
+import numpy as np
+import optax
+import pytest
+
+from epochal import Recipe, RecipeError
+from epochal.optimizers import DIRECTIONS
+from epochal.optimizers import SCHEDULES as MADE
+from epochal.recipe import _CHOICES
+
+
+def _invalid_values() -> list[tuple[str, object, str]]:
+    """Every field with values just outside its constraint, generated from the constraint."""
+    cases: list[tuple[str, object, str]] = []
+    for knob in fields(Recipe):
+        limits = knob.metadata
+        if knob.name in _CHOICES:
+            cases.append((knob.name, "none such", "must be one of"))
+            continue
+        if isinstance(knob.default, bool):
+            cases += [(knob.name, 1, "true or false"), (knob.name, "yes", "true or false")]
+            continue
+        cases += [(knob.name, "3", "number"), (knob.name, float("nan"), "number"), (knob.name, float("inf"), "number")]
+        cases += [(knob.name, True, "number")]
+        if isinstance(knob.default, int):
+            cases.append((knob.name, 2.5, "whole number"))
+        if "least" in limits:
+            cases.append((knob.name, limits["least"] - 1, f"at least {limits['least']:,}"))
+        if "above" in limits:
+            cases.append((knob.name, limits["above"], f"above {limits['above']:,}"))
+        if "most" in limits:
+            cases.append((knob.name, limits["most"] + 1, f"at most {limits['most']:,}"))
+        if "below" in limits:
+            cases.append((knob.name, limits["below"], f"below {limits['below']:,}"))
+    return cases
+
+
+@pytest.mark.parametrize(("name", "value", "words"), _invalid_values())
+def test_a_bad_value_is_refused_with_field_range_and_value(name, value, words):
+    with pytest.raises(RecipeError, match=rf"^{name}: ") as caught:
+        Recipe(**{name: value})
+    assert words in str(caught.value)
+    assert repr(value) in str(caught.value) or repr(float(value)) in str(caught.value)
+
+
+def test_the_effective_recipe_makes_itself_again():
+    recipe = Recipe(optimizer="adam", batch_size=7, l2=1e-3, drop_last=True)
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    assert recipe.to_dict()["learning_rate"] == 0.001
+
+
+def test_every_named_optimizer_has_a_rate_and_a_direction():
+    for name in _CHOICES["optimizer"]:
+        assert Recipe(optimizer=name).learning_rate > 0
+    assert set(DIRECTIONS) == set(_CHOICES["optimizer"])
+    assert set(MADE) == set(_CHOICES["schedule"])
+
+
+def test_numbers_of_numpy_become_plain_ones():
+    recipe = Recipe(batch_size=np.int64(7), learning_rate=np.float32(0.5), epochs=3.0)
+    assert (type(recipe.batch_size), type(recipe.learning_rate), type(recipe.epochs)) == (int, float, int)
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(RecipeError, match="no hyper-parameter is called 'learning_rat'; there are learning_rate"):
+        Recipe.from_dict({"learning_rat": 1})
+
+
+def test_an_optax_transformation_brings_its_own_rate():
+    assert Recipe(optimizer=optax.adam(1e-3)).learning_rate is None
+    with pytest.raises(RecipeError, match="brings its own"):
+        Recipe(optimizer=optax.adam(1e-3), learning_rate=0.1)
+
+
+def test_every_field_is_documented_for_the_command_line():
+    import ast
+    import inspect
+
+    from epochal import recipe
+
+    body = next(n for n in ast.parse(inspect.getsource(recipe)).body if isinstance(n, ast.ClassDef)).body
+    documented = {
+        a.target.id
+        for a, b in pairwise(body)
+        if isinstance(a, ast.AnnAssign) and isinstance(b, ast.Expr) and isinstance(b.value, ast.Constant)
+    }
+    assert documented == {knob.name for knob in fields(Recipe)}
