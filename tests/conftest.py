@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from epochal.dataset import Dataset, load
+from epochal.dataset import Dataset
+from epochal.loading import load
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from epochal import checks
+from epochal import checks, labels
 from refusals import refusal
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -148,8 +148,8 @@ def test_splits_of_unlike_examples_are_refused():
 
 
 def encode(train, test=None, names=None):
-    labels = {"train": np.asarray(train)} | ({} if test is None else {"test": np.asarray(test)})
-    return checks.encode_labels(labels, "here", names)
+    found = {"train": np.asarray(train)} | ({} if test is None else {"test": np.asarray(test)})
+    return labels.encode_labels(found, "here", names)
 
 
 @settings(max_examples=100, deadline=None)
@@ -344,8 +344,8 @@ def test_too_many_classes_are_a_mistake_and_take_no_time():
 )
 def test_train_has_rows_of_every_class(y, classes, told):
     names = [str(i) for i in range(classes)]
-    assert told in refusal(checks.all_classes, np.array(y, np.int32), names, "here")
-    checks.all_classes(np.arange(3, dtype=np.int32), ["0", "1", "2"], "here")
+    assert told in refusal(labels.all_classes, np.array(y, np.int32), names, "here")
+    labels.all_classes(np.arange(3, dtype=np.int32), ["0", "1", "2"], "here")
 
 
 SIGNALLING = {"f2": 0x7C01, "f4": 0x7F800001, "f8": 0x7FF0000000000001}

@@ -78,10 +78,11 @@ def test_evaluate_scores_and_the_ledger_counts(place, trained):
 def test_predict_writes_class_and_probabilities(place, trained, form):
     told = result("predict", "run", "digits", "--out", f"p.{form}", cwd=place)
     fit = load_run(place / "run")
-    from epochal.dataset import unlabelled
+    from epochal import Reading
+    from epochal.loading import unlabelled
     from epochal.sources import read
 
-    expected = fit.probabilities(unlabelled(read("digits"), "all"))
+    expected = fit.probabilities(unlabelled(read("digits", Reading()), "all", Reading()))
     assert told["rows"] == len(expected) == 1797
     if form == "csv":
         rows = list(csv.reader((place / "p.csv").read_text().splitlines()))
@@ -126,7 +127,7 @@ MISTAKES = {
     "bad choice": (["train", "--optimizer", "sgdd"], 'sgdd" into Literal[sgd, momentum, nesterov, adam, adamw]'),
     "bad width": (["train", "--hidden", "3y"], "hidden: must be whole numbers joined by x, like 500 or 500x300"),
     "bad memory": (["train", "--memory", "lots"], "--memory: 'lots' is no amount of memory; write it like 500MB"),
-    "too little memory": (["train", "--memory", "1kB"], "1.0 kB are granted on the device; grant more with --memory"),
+    "too little memory": (["train", "--memory", "1kB"], "but 1.0 kB are granted on the device"),
     "no config": (["train", "--config", "nope.toml"], "--config nope.toml: there is no such file"),
     "occupied folder": (["train", "--out", "."], "is not empty"),
     "no run": (["evaluate", "nowhere"], "nowhere: is no run folder"),

@@ -93,9 +93,15 @@ def test_a_container_of_version_1(tmp_path, left):
 
 
 def test_cached_files_count_as_free(tmp_path, left):
-    group(tmp_path / "root", 2, "1000", "900", "anon 100\ninactive_file 700\nactive_file 100\nother_inactive_file 5\n")
+    group(tmp_path / "root", 2, "1000", "900", "anon 100\nother_inactive_file 5\ninactive_file 700\nactive_file 100\n")
     assert left() == 800
-    group(tmp_path / "root" / "memory", 1, "1000", "950", "inactive_file 1\ntotal_inactive_file 500\n")
+    group(
+        tmp_path / "root" / "memory",
+        1,
+        "1000",
+        "950",
+        "inactive_file 1\nhierarchical_total_inactive_file 2\ntotal_inactive_file 500\n",
+    )
     assert left("4:memory:/\n") == 550
 
 

@@ -11,15 +11,17 @@ SOURCE = Path(epochal.__file__).parent
 
 # A module imports only from those before it.
 ORDER = [
-    "errors", "memory", "atomic", "sealed", "draws", "sources.raw", "sources.files", "sources.pickles",
-    "sources.arrays", "sources.idx", "sources.npy", "sources.tutorials", "sources.named", "sources", "checks",
-    "dataset", "plan", "losses", "scaling", "models.base", "models.convolution", "models.logistic", "models.mlp",
-    "models.lenet", "models", "optimizers", "epoch", "score", "patience", "recipe", "placement", "chunked", "residency",
-    "shared", "program", "parameters", "ledger", "fitted", "training", "record", "run", "reproduction", "cli",
+    "errors", "memory", "atomic", "sealed", "draws", "table", "reading", "sources.raw", "sources.files",
+    "sources.pickles", "sources.arrays", "sources.idx", "sources.npy", "sources.tutorials", "sources.named",
+    "sources.tables", "sources.frames", "sources.images", "sources.arrow", "sources", "checks", "labels", "preprocessing",
+    "dataset", "splitting", "loading", "plan", "losses", "scaling", "models.base", "models.convolution",
+    "models.logistic", "models.mlp", "models.lenet", "models", "optimizers", "epoch", "score", "patience", "recipe",
+    "placement", "chunked", "residency", "shared", "program", "parameters", "ledger", "fitted", "training", "record",
+    "run", "reproduction", "cli",
 ]  # fmt: skip
 
 PUBLIC = [
-    "load", "Dataset", "Split", "shared_dataset", "zero_one_loss", "negative_log_likelihood", "Model", "logistic",
+    "load", "Reading", "Dataset", "Split", "shared_dataset", "zero_one_loss", "negative_log_likelihood", "Model", "logistic",
     "mlp", "lenet", "Recipe", "train", "Epoch", "Score", "fit", "Fit", "load_run", "EpochalError", "RecipeError",
     "DataError", "CapacityError", "DivergedError", "RunError",
 ]  # fmt: skip

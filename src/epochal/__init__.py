@@ -7,11 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from epochal.dataset import Dataset, Split, load
+    from epochal.dataset import Dataset, Split
     from epochal.errors import CapacityError, DataError, DivergedError, EpochalError, RecipeError, RunError
     from epochal.fitted import Epoch, Fit
+    from epochal.loading import load
     from epochal.losses import negative_log_likelihood, zero_one_loss
     from epochal.models import Model, lenet, logistic, mlp
+    from epochal.reading import Reading
     from epochal.recipe import Recipe
     from epochal.run import fit, load_run
     from epochal.score import Score
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from epochal.training import train
 
 _HOME = {
-    "load": "dataset",
+    "load": "loading",
+    "Reading": "reading",
     "Dataset": "dataset",
     "Split": "dataset",
     "shared_dataset": "shared",

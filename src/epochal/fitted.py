@@ -11,6 +11,7 @@ from epochal import ledger, parameters
 from epochal.dataset import Dataset, Split
 from epochal.errors import DataError, RunError
 from epochal.models import Model
+from epochal.preprocessing import Preprocessing
 from epochal.program import Program
 from epochal.recipe import Recipe
 from epochal.score import Score
@@ -71,6 +72,7 @@ class Fit:
     seconds: dict[str, float] = field(default_factory=dict)
     data: Dataset | None = None
     folder: Path | None = None
+    preprocessing: Preprocessing | None = None
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """p(class | x) for features in the training data's storage form, x [rows, *example_shape]: [rows, classes].

@@ -3,7 +3,6 @@
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -20,7 +19,9 @@ def data_json(data: Dataset) -> dict[str, Any]:
     return {
         "source": data.source,
         "fingerprint": data.fingerprint,
-        "reading": dict(data.reading) if data.reading else None,
+        "origin": data.origin,
+        "reading": data.reading.to_dict(),
+        "preprocessing": data.preprocessing.to_json() if data.preprocessing else None,
         "rows": {"train": len(data.train), "valid": len(data.valid), "test": len(data.test)},
         "example_shape": list(data.example_shape),
         "dtype": str(data.train.x.dtype),
@@ -63,12 +64,6 @@ def model_options(model: Model) -> dict[str, Any]:
         return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
     return {"model": model.name} | {name: plain(value) for name, value in model.settings.items()}
-
-
-def reading_options(reading: Mapping[str, Any]) -> dict[str, Any]:
-    """The command line's options for how data were read."""
-    options = {"data": reading["source"]} | {name: value for name, value in reading.items() if name != "source"}
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def versions() -> dict[str, str]:

@@ -17,11 +17,14 @@ from typing import Any, get_args
 import tomli_w
 
 from epochal import atomic, parameters, record, sealed
-from epochal.dataset import Dataset, load
+from epochal.dataset import Dataset
 from epochal.errors import DataError, RunError
 from epochal.fitted import Best, Epoch, Fit
+from epochal.loading import load
 from epochal.models import BUILT_IN, Model
+from epochal.preprocessing import Preprocessing
 from epochal.program import Program
+from epochal.reading import Reading
 from epochal.recipe import OptimizerName, Recipe
 from epochal.training import Moment, Training, train
 
@@ -66,8 +69,8 @@ class RunFolder:
     def _begin(self) -> None:
         training = self.training
         options = record.model_options(training.model) | training.recipe.to_dict()
-        if training.data.reading:
-            options = record.reading_options(training.data.reading) | options
+        if training.data.origin:
+            options = {"data": training.data.origin} | training.data.reading.to_dict() | options
         text = f"# Options of this run: epochal train --config {self.path / 'recipe.toml'} repeats it.\n"
         atomic.write(self.path / "recipe.toml", (text + tomli_w.dumps(options)).encode())
         atomic.write_json(self.path / "run.json", self._describe())
@@ -145,7 +148,7 @@ def load_run(
         best, params = _read_best(path / "best.safetensors", program)
         return Fit(
             model, recipe, program, params, best, _history(path), told["steps"], told["stopped"] or "interrupted",
-            tuple(described["classes"]), described["divisor"], told["seconds"], data, path,
+            tuple(described["classes"]), described["divisor"], told["seconds"], data, path, _preprocessing(described),
         )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise RunError(f"{path / 'run.json'}: is damaged or of another version: {error!r}") from None
@@ -168,11 +171,17 @@ def new_folder(parent: Path, name: str) -> Path:
 def training_data(path: Path) -> Dataset:
     """The data that a run was trained on, read again. Raises RunError, or DataError where they have changed."""
     told = _read_json(path)["data"]
-    if told["reading"] is None:
+    if told["origin"] is None:
         raise RunError(f"{path}: was trained on arrays of a program, which are not kept; name data to score")
-    data = load(**told["reading"])
+    data = load(told["origin"], Reading.from_dict(told["reading"]))
     _check_same(data, told, path)
     return data
+
+
+def merged(path: Path, reading: Reading) -> Reading:
+    """How other data for a run are read: as the run's own were, but for what is asked here and for splits."""
+    told = {k: v for k, v in _read_json(path)["data"]["reading"].items() if k not in ("valid", "test", "labels")}
+    return Reading.from_dict(told | reading.to_dict())
 
 
 def _check_same(data: Dataset, told: dict[str, Any], path: Path) -> None:
@@ -206,6 +215,10 @@ def _read_best(path: Path, program: Program) -> tuple[Best, Any]:
         raise RunError(f"{path}: is missing; the run ended before its first validation, train it again") from None
     except (ValueError, KeyError) as error:
         raise RunError(f"{path}: holds another model's parameters: {error}") from None
+
+
+def _preprocessing(told: dict[str, Any]) -> Preprocessing | None:
+    return Preprocessing.from_json(told["preprocessing"]) if told["preprocessing"] else None
 
 
 def _history(path: Path) -> tuple[Epoch, ...]:

@@ -80,6 +80,7 @@ class Training(Iterator[Epoch]):
         return Fit(
             self.model, self.recipe, self.program, self.params, self.best, tuple(self.epochs), self.step,
             self.stopped or "caller", self.data.classes, self.data.divisor, dict(self.seconds), self.data, folder,
+            self.data.preprocessing,
         )  # fmt: skip
 
     def _loop(self) -> Iterator[Moment]:

@@ -95,9 +95,9 @@ def test_a_gzip_bomb_is_met_before_it_has_gone_off(write):
     packed = b"".join(bomb.compress(bytes(MB)) for _ in range(300)) + bomb.flush()
     assert len(packed) < MB
     path = write(packed)
-    for limit in (4 * MB, 40 * MB):
+    for limit in (-1, 4 * MB, 40 * MB):
         begun = time.perf_counter()
-        assert peak(read_bytes, path, limit) < 2 * limit
+        assert peak(read_bytes, path, limit) < 2 * max(limit, MB)
         assert time.perf_counter() - begun < 3
 
 
@@ -117,8 +117,8 @@ def test_reading_takes_the_memory_of_the_file_and_not_that_of_the_limit(write):
         assert most < 8 * MB
 
 
-def test_a_million_empty_gzip_members_take_no_quadratic_time(write):
-    path = write(gzip.compress(b"", mtime=0) * 100_000 + gzip.compress(b"end"))
+def test_many_empty_gzip_members_take_no_quadratic_time(write):
+    path = write(gzip.compress(b"", mtime=0) * 300_000 + gzip.compress(b"end"))
     begun = time.perf_counter()
     assert read_bytes(path, 10) == b"end"
     assert time.perf_counter() - begun < 3

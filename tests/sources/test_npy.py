@@ -148,6 +148,11 @@ def test_shapes_that_do_not_fit_are_refused(shape):
     assert len(told) < 1000
 
 
+@pytest.mark.parametrize("shape", ["(0,)", "(0, 3)", "(3, 0)", f"(0, {2**62}, {2**62})"])
+def test_arrays_of_no_value_are_refused_also_where_they_are_whole(shape):
+    assert f"declares shape {shape}, expected" in refusal(read_npy, described("'|u1'", shape), "file")
+
+
 def test_a_wrong_size_is_told_with_the_place_and_both_values():
     whole = npy(np.zeros((5, 4), "<f8"))
     told = refusal(read_npy, whole[:-1], "file")
@@ -202,6 +207,25 @@ def test_mutants_of_npz_are_read_or_refused(tmp_path):
         save(buffer, x_train=x, y_train=y, x_test=x, y_test=y)
         seeds.append(buffer.getvalue())
     _fuzz(tmp_path / "x.npz", seeds)
+
+
+def test_mutants_of_labels_are_loaded_or_refused(tmp_path):
+    x, y = rows(20)
+    words = np.array(["a", "bc", "\xe9"])[y]
+    kinds = [
+        words,
+        words.astype(">U2"),
+        np.char.encode(words),
+        y,
+        *(y.astype(dtype) for dtype in ("u1", "f2", "f8", "?")),
+    ]
+    loaded = 0
+    for data in mutants([npy(labels) for labels in kinds], FUZZ, seed=23):
+        (tmp_path / "y.npy").write_bytes(data)
+        dataset, told = value_or_refusal(load, x, labels=tmp_path / "y.npy", memory_bytes=LIMIT)
+        loaded += dataset is not None
+        assert (dataset.fingerprint and repr(dataset)) if dataset else ";" in told
+    assert 0 < loaded < FUZZ
 
 
 def _fuzz(path: Path, seeds: list[bytes]) -> None:

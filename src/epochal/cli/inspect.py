@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
-from epochal.cli.options import Flag, Reading, amount
+from epochal.cli.options import Flag, Flat, amount
+from epochal.reading import Reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +18,7 @@ def inspect(
     data: str,
     *,
     examples: int = 3,
-    reading: Annotated[Reading, Parameter(name="*")] = Reading(),
+    reading: Annotated[Reading, Flat] = Reading(),
     memory: str | None = None,
     json: Flag = False,
 ) -> int:
@@ -38,11 +37,12 @@ def inspect(
 
     """
     from epochal.cli import output
+    from epochal.loading import load
     from epochal.placement import granted_bytes
     from epochal.record import residency_json
     from epochal.residency import scoring
 
-    dataset = reading.load(data)
+    dataset = load(data, reading)
     granted = amount(memory, "--memory") or granted_bytes()
     residency = scoring(len(dataset.train), dataset.train.row_bytes, granted)
     if json:

@@ -1,7 +1,6 @@
 """Options that several commands share, as dataclasses from which the command line is derived."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -9,54 +8,10 @@ from cyclopts import Parameter
 from epochal.errors import RecipeError
 
 if TYPE_CHECKING:
-    from epochal.dataset import Dataset
     from epochal.models import Model
-    from epochal.sources import Raw
 
 Flag = Annotated[bool, Parameter(negative="")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How a data set is read."""
-
-    labels: Path | None = None
-    """File of labels, for sources that hold features alone."""
-
-    divisor: float | None = None
-    """Stored features are divided by this in the step; left out: 255 for uint8 images, else 1."""
-
-    holdout: Literal["auto", "last", "stratified"] = "auto"
-    """Which sixth of train becomes the validation (and test) split where the source has none."""
-
-    split_seed: int = 0
-    """Seeds the stratified hold-out."""
-
-    host_memory: str | None = None
-    """What files may unpack to, like 2GB; left out: half of the free memory."""
-
-    offline: Flag = False
-    """Never fetch a data set by name."""
-
-    def read(self, source: str) -> "Raw":
-        """What `source` holds, labels or none."""
-        from epochal.sources import read
-
-        return read(source, offline=self.offline, memory_bytes=amount(self.host_memory, "--host-memory"))
-
-    def load(self, source: str) -> "Dataset":
-        """The data set that `source` names, read in this way."""
-        from epochal.dataset import load
-
-        return load(
-            source,
-            labels=self.labels,
-            divisor=self.divisor,
-            holdout=self.holdout,
-            split_seed=self.split_seed,
-            offline=self.offline,
-            memory_bytes=amount(self.host_memory, "--host-memory"),
-        )
+Flat = Parameter(name="*")
 
 
 @dataclass(frozen=True, kw_only=True)

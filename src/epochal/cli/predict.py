@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
-
-from epochal.cli.options import Flag, Reading
+from epochal.cli.options import Flag, Flat
 from epochal.errors import RecipeError
+from epochal.reading import Reading
 
 _FORMS = (".csv", ".jsonl", ".npz")
 
@@ -21,7 +20,7 @@ def predict(
     *,
     split: Literal["all", "train", "valid", "test"] = "all",
     out: Path | None = None,
-    reading: Annotated[Reading, Parameter(name="*")] = Reading(),
+    reading: Annotated[Reading, Flat] = Reading(),
     json: Flag = False,
 ) -> int:
     """Predict the class of every row, with all classes' probabilities.
@@ -41,15 +40,17 @@ def predict(
 
     """
     from epochal.cli import output
-    from epochal.dataset import unlabelled
-    from epochal.run import load_run
+    from epochal.loading import unlabelled
+    from epochal.run import load_run, merged
+    from epochal.sources import read
 
     if out is not None and out.suffix not in _FORMS:
         raise RecipeError(f"--out {out}: must end in one of {', '.join(_FORMS)}")
     if out is None and json:
         raise RecipeError("--json: needs --out FILE for the predictions, standard output is for one JSON object")
     fit = load_run(run)
-    rows = unlabelled(reading.read(data), split, divisor=reading.divisor)
+    reading = merged(run, reading)
+    rows = unlabelled(read(data, reading, labelled=False), split, reading, fit.preprocessing)
     p = fit.probabilities(rows)
     write(out, p, fit.classes)
     if json:

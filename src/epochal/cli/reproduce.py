@@ -3,9 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
-
-from epochal.cli.options import Flag, Reading
+from epochal.cli.options import Flag, Flat
+from epochal.reading import Reading
 
 if TYPE_CHECKING:
     from epochal.score import Score
@@ -16,7 +15,7 @@ def reproduce(
     data: str = "mnist",
     *,
     epochs: int | None = None,
-    reading: Annotated[Reading, Parameter(name="*")] = Reading(),
+    reading: Annotated[Reading, Flat] = Reading(),
     json: Flag = False,
     quiet: Flag = False,
 ) -> int:
@@ -39,10 +38,11 @@ def reproduce(
     from epochal import training
     from epochal.cli import output
     from epochal.cli.progress import watch
+    from epochal.loading import load
     from epochal.reproduction import PUBLISHED
 
     published = PUBLISHED[name]
-    dataset = reading.load(data)
+    dataset = load(data, reading)
     cut = published.cut(dataset)
     recipe = published.recipe if epochs is None else replace(published.recipe, epochs=epochs)
     fitting = training.train(published.model, cut, recipe)

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from epochal.cli.options import Architecture, Flag, Reading, amount
+from epochal.cli.options import Architecture, Flag, Flat, amount
 from epochal.errors import DivergedError
+from epochal.reading import Reading
 from epochal.recipe import Recipe
 
 if TYPE_CHECKING:
     from epochal.training import Training
 
-Flat = Parameter(name="*")
-
 
 def train(
-    data: str = "digits",
+    data: Annotated[str, Parameter(name=("--data", "--train"))] = "digits",
     *,
     architecture: Annotated[Architecture, Flat] = Architecture(),
     recipe: Annotated[Recipe, Flat] = Recipe(),
@@ -56,10 +55,11 @@ def train(
     from epochal import run, training
     from epochal.cli import output
     from epochal.cli.progress import watch
+    from epochal.loading import load
 
     begun = time.perf_counter()
     model = architecture.build()
-    dataset = reading.load(data)
+    dataset = load(data, reading)
     seconds = {"load": time.perf_counter() - begun}
     say = output.Speaker(quiet=quiet or json)
     say(output.describe_data(dataset))

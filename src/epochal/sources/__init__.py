@@ -1,55 +1,82 @@
-"""Readers, one file a format: from a path, a name or arrays to host arrays in the file's dtype. Nothing is executed."""
+"""Readers, one file a format: from a path, a name or objects to arrays in the file's dtype. Nothing is executed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from epochal.errors import DataError
+from epochal.reading import Reading
 from epochal.sources import arrays, idx, named, npy, tutorials
 from epochal.sources.files import locate, memory_limit, read_bytes
-from epochal.sources.raw import Raw
+from epochal.sources.raw import Part, Raw
 
-_READERS = {
-    ".pkl": tutorials.read, ".pickle": tutorials.read, ".npz": npy.read_archive, ".npy": npy.read_array,
-}  # fmt: skip
+_READERS: dict[str, Callable[[Path, Reading, int], Raw]] = {
+    ".pkl": lambda path, reading, limit: tutorials.read(path, limit),
+    ".pickle": lambda path, reading, limit: tutorials.read(path, limit),
+    ".npz": lambda path, reading, limit: npy.read_archive(path, limit),
+    ".npy": lambda path, reading, limit: npy.read_array(path, limit),
+}
 
 
-def read(source: Any, *, labels: Any = None, offline: bool = False, memory_bytes: int | None = None) -> Raw:
-    """What `source` holds, not yet checked against itself. See `epochal.load` for what a source may be."""
-    limit = memory_limit(memory_bytes)
-    alone = labels is not None
+def read(source: Any, reading: Reading, *, labelled: bool = True) -> Raw:
+    """What `source` holds, not yet checked against itself. See `epochal.load` for what a source may be.
+
+    Where it is not to be `labelled`, a column or folder of labels may be missing, and is left out if it is there.
+    """
+    limit = memory_limit(reading.host_memory)
+    raw = _read_one(source, reading, limit)
+    if reading.labels is not None:
+        raw = _labelled(raw, reading.labels, limit)
+    others = {name: _read_one(path, reading, limit) for name in ("valid", "test") if (path := getattr(reading, name))}
+    return _joined(raw, others) if others else raw
+
+
+def _read_one(source: Any, reading: Reading, limit: int) -> Raw:
     if isinstance(source, (str, Path)):
-        raw = _read_named(source, alone, offline, limit)
-    elif alone and not isinstance(source, (tuple, Mapping)):
-        raw = Raw("arrays", {"train": (arrays.as_array(source, "arrays: features"), None)})
-    else:
-        raw = arrays.read(source)
-    return _labelled(raw, labels, limit) if alone else raw
+        return _read_named(source, reading, limit)
+    if reading.labels is not None and not isinstance(source, (tuple, Mapping)):
+        return Raw("arrays", {"train": Part(arrays.as_array(source, "arrays: features"))})
+    return arrays.read(source)
 
 
-def _read_named(source: str | Path, alone: bool, offline: bool, limit: int) -> Raw:
+def _read_named(source: str | Path, reading: Reading, limit: int) -> Raw:
     path = locate(source)
     if path is None:
         if str(source).lower() in named.NAMES:
-            return named.read(str(source).lower(), offline=offline, limit=limit)
+            return named.read(str(source).lower(), offline=reading.offline, limit=limit)
         raise DataError(_unknown(str(source)))
     if path.is_dir():
         return idx.read_folder(path, limit)
     suffix = next((s for s in map(str.lower, reversed(path.suffixes)) if s != ".gz"), "")
     if reader := _READERS.get(suffix):
-        return reader(path, limit)
+        return reader(path, reading, limit)
     if idx.is_idx(path):
-        return idx.read_file(path, limit, alone=alone)
+        return idx.read_file(path, limit, alone=reading.labels is not None)
     raise DataError(
         f"{path}: the form of this file is not known; epochal reads .pkl and .pkl.gz as the tutorials write them, "
         f"IDX files and folders of them, .npz and .npy"
     )
 
 
+def _joined(raw: Raw, others: Mapping[str, Raw]) -> Raw:
+    """`raw` with splits from files of their own, each of which holds one split."""
+    splits, files, notes = dict(raw.splits), raw.files, raw.notes
+    for name, other in others.items():
+        if name in splits or len(other.splits) != 1:
+            there = raw if name in splits else other
+            raise DataError(
+                f"{there.name}: holds {', '.join(there.splits)}, and --{name} names a file for {name}; "
+                f"each split may come from one place only"
+            )
+        splits[name] = next(iter(other.splits.values()))
+        files, notes = (*files, *other.files), (*notes, *other.notes)
+    return replace(raw, splits=splits, files=files, notes=notes)
+
+
 def _labelled(raw: Raw, labels: Any, limit: int) -> Raw:
     """`raw`, whose only split has no labels, with these: an array, or a file of one (`.npy` or IDX)."""
-    if list(raw.splits) != ["train"] or raw.splits["train"][1] is not None:
+    if list(raw.splits) != ["train"] or raw.splits["train"].y is not None:
         raise DataError(f"{raw.name}: holds labels or splits of its own, and labels are given; leave labels=… out")
     files = raw.files
     if isinstance(labels, (str, Path)):
@@ -58,9 +85,8 @@ def _labelled(raw: Raw, labels: Any, limit: int) -> Raw:
             raise DataError(f"labels: there is no file {labels}; check its path")
         files = (*files, path)
         labels = idx.read_idx(path, limit) if idx.is_idx(path) else npy.read_npy(read_bytes(path, limit), str(path))
-    return replace(
-        raw, splits={"train": (raw.splits["train"][0], arrays.as_array(labels, f"{raw.name}: labels"))}, files=files
-    )
+    part = Part(raw.splits["train"].x, arrays.as_array(labels, f"{raw.name}: labels"))
+    return replace(raw, splits={"train": part}, files=files)
 
 
 def _unknown(source: str) -> str:
@@ -68,4 +94,4 @@ def _unknown(source: str) -> str:
     return f"{source}: there is no such file or folder, and no data set of that name ({names}); check the path"
 
 
-__all__ = ["Raw", "read"]
+__all__ = ["Part", "Raw", "read"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from epochal.errors import DataError
 from epochal.sources.files import brief
-from epochal.sources.raw import Raw
+from epochal.sources.raw import Part, Raw
 
 _NAMES = {2: ("train", "test"), 3: ("train", "valid", "test")}
 _EXPECTED = (
@@ -33,12 +33,12 @@ def read(source: Any) -> Raw:
     return Raw("arrays", {name: _pair(pair, name) for name, pair in zip(_NAMES[len(source)], source, strict=True)})
 
 
-def _pair(pair: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _pair(pair: Any, name: str) -> Part:
     try:
         x, y = pair
     except (TypeError, ValueError):
         raise DataError(f"arrays: {name} is no pair of arrays but {type(pair).__name__}; {_EXPECTED}") from None
-    return as_array(x, f"arrays: {name}: features"), as_array(y, f"arrays: {name}: labels")
+    return Part(as_array(x, f"arrays: {name}: features"), as_array(y, f"arrays: {name}: labels"))
 
 
 def as_array(value: Any, where: str) -> np.ndarray:

@@ -4,8 +4,8 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from epochal.errors import DataError
-from epochal.memory import available_bytes, format_bytes
+from epochal.errors import DataError, RecipeError
+from epochal.memory import available_bytes, format_bytes, parse_bytes
 
 _GZIP = b"\x1f\x8b"
 # A decoder hands back the rest of a piece after each member: with small pieces, a file of a million empty members costs
@@ -14,9 +14,12 @@ _PIECE = 1 << 16
 _BURST = 1 << 20
 
 
-def memory_limit(memory_bytes: int | None) -> int:
-    """The bytes that files may unpack to: as asked, or half of what the machine has free."""
-    return available_bytes() // 2 if memory_bytes is None else memory_bytes
+def memory_limit(host_memory: str | int | None) -> int:
+    """The bytes that files may unpack to: as asked, or half of what the machine has free. Raises RecipeError."""
+    try:
+        return available_bytes() // 2 if host_memory is None else parse_bytes(host_memory)
+    except ValueError as error:
+        raise RecipeError(f"host_memory: {error}") from None
 
 
 def locate(source: str | Path) -> Path | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from epochal.errors import DataError
 from epochal.sources.files import first_bytes, read_bytes
-from epochal.sources.raw import Raw
+from epochal.sources.raw import Part, Raw
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_AXES = 8  # the header has room for 255; images have 3 or 4
@@ -53,7 +53,7 @@ def read_file(path: Path, limit: int, *, alone: bool = False) -> Raw:
     name = path.name.removesuffix(".gz")
     labels = _find(path.parent, name.replace("images", "labels").replace("idx3", "idx1"))
     if alone or labels is None or "images" not in name:
-        return Raw(path.name, {"train": (read_idx(path, limit), None)}, (path,))
+        return Raw(path.name, {"train": Part(read_idx(path, limit))}, (path,))
     return _read(path.name, {"train": (path, labels)}, limit)
 
 
@@ -86,7 +86,7 @@ def read_idx(path: Path, limit: int) -> np.ndarray:
 
 
 def _read(name: str, found: dict[str, tuple[Path, Path]], limit: int) -> Raw:
-    splits = {split: (read_idx(x, limit), read_idx(y, limit)) for split, (x, y) in found.items()}
+    splits = {split: Part(read_idx(x, limit), read_idx(y, limit)) for split, (x, y) in found.items()}
     files = tuple(path for pair in found.values() for path in pair)
     usual = len(splits) == 2
     return Raw(name, splits, files, ordered_holdout=usual)

@@ -12,7 +12,7 @@ import numpy as np
 from epochal.errors import DataError
 from epochal.sources import idx
 from epochal.sources.files import brief, locate, read_bytes
-from epochal.sources.raw import Raw
+from epochal.sources.raw import Part, Raw
 
 _MNIST_MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -60,7 +60,7 @@ def _digits(name: str, offline: bool, limit: int) -> Raw:
         x, y = table[:, :64].reshape(-1, 8, 8), table[:, 64]
     except (ValueError, OverflowError, IndexError) as error:
         raise DataError(f"{path}: is no table of digits ({brief(error)}); reinstall scikit-learn") from None
-    return Raw(name, {"train": (x, y)}, (path,), divisor=16.0)
+    return Raw(name, {"train": Part(x, y)}, (path,), divisor=16.0)
 
 
 def _images(name: str, offline: bool, limit: int) -> Raw:

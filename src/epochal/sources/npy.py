@@ -12,7 +12,7 @@ import numpy as np
 from epochal.errors import DataError
 from epochal.memory import format_bytes
 from epochal.sources.files import brief, read_bytes
-from epochal.sources.raw import Raw
+from epochal.sources.raw import Part, Raw
 
 _HEADER_BYTES = 1 << 16  # NumPy refuses headers above 10,000 bytes
 _MAX_AXES = 32
@@ -28,7 +28,7 @@ _EXPECTED = (
 
 def read_array(path: Path, limit: int) -> Raw:
     """A `.npy` file of examples, without labels."""
-    return Raw(path.name, {"train": (read_npy(read_bytes(path, limit), str(path)), None)}, (path,))
+    return Raw(path.name, {"train": Part(read_npy(read_bytes(path, limit), str(path)))}, (path,))
 
 
 def read_archive(path: Path, limit: int) -> Raw:
@@ -51,7 +51,7 @@ def read_archive(path: Path, limit: int) -> Raw:
         ) from None
     except Exception as error:  # zipfile and zlib raise a dozen kinds for damaged archives
         raise DataError(f"{path}: this is no sound .npz archive ({brief(error)}); fetch or write it again") from None
-    splits = {split: (x, found.get((split, "y"))) for (split, part), x in found.items() if part == "x"}
+    splits = {split: Part(x, found.get((split, "y"))) for (split, part), x in found.items() if part == "x"}
     return Raw(path.name, splits, (path,))
 
 

@@ -1,20 +1,39 @@
 """What every reader returns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from epochal.table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows as they were found: features, and labels where the source has them. Unpacks as `x, y`.
+
+    `groups` and `times`, one value a row, say how rows may be held out.
+    """
+
+    x: np.ndarray | Table
+    y: Any = None
+    groups: np.ndarray | None = None
+    times: np.ndarray | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.x, self.y))
+
 
 @dataclass(frozen=True)
 class Raw:
-    """Arrays as they were found: split name (train, valid, test) to x and y, y None where the source has no labels."""
+    """What a source holds, by the name of the split: train, valid, test."""
 
     name: str
-    splits: Mapping[str, tuple[np.ndarray, Any]]
+    splits: Mapping[str, Part]
     files: tuple[Path, ...] = ()
     divisor: float | None = None  # what stored features are divided by, where the source knows
     classes: Sequence[str] | None = None  # names of the labels 0 …, where the source knows
     ordered_holdout: bool = False  # hold the last rows out, in order, as is usual for this data set
+    notes: tuple[str, ...] = ()  # what was inferred, in words

@@ -8,7 +8,7 @@ import numpy as np
 from epochal.errors import DataError
 from epochal.sources.files import read_bytes
 from epochal.sources.pickles import read_pickle
-from epochal.sources.raw import Raw
+from epochal.sources.raw import Part, Raw
 
 
 def read(path: Path, limit: int) -> Raw:
@@ -25,7 +25,7 @@ def read(path: Path, limit: int) -> Raw:
             f"{path}: holds {_describe(content)}, expected three pairs of arrays (train, valid, test), two (train, "
             f"test), or a dict of train, valid, test to pairs, each (x, y) with one label a row; save it so, or as .npz"
         )
-    return Raw(path.name, {name: (pair[0], pair[1]) for name, pair in pairs.items()}, (path,))
+    return Raw(path.name, {name: Part(pair[0], pair[1]) for name, pair in pairs.items()}, (path,))
 
 
 def _is_pair(pair: Any) -> bool:

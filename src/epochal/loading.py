@@ -1,0 +1,178 @@
+"""From what a reader found to a checked Dataset: labels coded, missing splits held out, tables turned into numbers."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epochal import checks, labels, splitting
+from epochal.dataset import SPLITS, Dataset, Split
+from epochal.errors import DataError, RecipeError
+from epochal.preprocessing import Preprocessing
+from epochal.reading import Reading
+from epochal.sources import Part, Raw, read
+from epochal.sources.files import locate
+from epochal.table import Table
+
+
+def load(source: Any = "digits", reading: Reading | None = None, **options: Any) -> Dataset:
+    """Read, check and split a data set.
+
+    `source` is a path (a `.pkl` or `.pkl.gz` of the tutorials, IDX files or their folder, `.npz`, `.npy`), a name
+    (digits, mnist, fashion-mnist), arrays `(x, y)`, or splits `((x, y), (x, y), (x, y))` (two: train and test) or
+    `{"train": (x, y), …}`. How it is read says a `Reading`, or its fields as `options`: `load(path, label="species")`.
+
+    Raises DataError, with the place and the remedy, for anything that cannot be used as it is; RecipeError for an
+    option that makes no sense.
+    """
+    if reading is not None and options:
+        raise RecipeError(f"load: got a Reading and {', '.join(options)} besides; put all of it into the Reading")
+    reading = reading or Reading.from_dict(options)
+    data = assemble(read(source, reading), reading)
+    return replace(data, origin=_absolute(source) if isinstance(source, (str, Path)) else None)
+
+
+def _absolute(source: str | Path) -> str:
+    path = locate(source)
+    return str(path.resolve()) if path else str(source)
+
+
+def assemble(raw: Raw, reading: Reading) -> Dataset:
+    """The checked Dataset of what a reader found; holds out what is missing. Raises DataError."""
+    parts, codes, classes = _labelled(raw)
+    labels.all_classes(codes["train"], classes, raw.name)
+    notes = list(raw.notes)
+    for name in ("test", "valid"):
+        if name not in parts:
+            taken, how = _held_out(name, parts["train"], codes["train"], raw, reading)
+            kept = np.setdiff1d(np.arange(len(codes["train"])), taken, assume_unique=True)
+            for held in (parts, codes):
+                held[name], held["train"] = _take(held["train"], taken), _take(held["train"], kept)
+            notes.append(f"{name}: {len(taken):,} rows held out of train, {how}")
+    remedy = "they were held out: hold a part of every class out with holdout='stratified' (--holdout)"
+    labels.all_classes(codes["train"], classes, raw.name, remedy)
+    first = parts["train"].x
+    preprocessing = Preprocessing.fit(first, f"{raw.name}: train") if isinstance(first, Table) else None
+    x = {name: _features(parts[name].x, preprocessing, f"{raw.name}: {name}") for name in SPLITS}
+    scale = divisor(x["train"], raw.divisor, reading.divisor)
+    splits = {name: Split(x[name], codes[name], scale) for name in SPLITS}
+    shared = checks.shared_rows(splits["train"].x, splits["test"].x)
+    if shared:
+        note = f"{raw.name}: {shared:,} of {len(splits['test']):,} test rows are identical to a train row"
+        warnings.warn(note, stacklevel=3)
+        notes.append(note)
+    train, valid, test = (splits[name] for name in SPLITS)
+    return Dataset(train, valid, test, classes, raw.name, raw.files, tuple(notes), preprocessing, reading)
+
+
+def unlabelled(raw: Raw, split: str, reading: Reading, preprocessing: Preprocessing | None = None) -> Split:
+    """The checked features of one split of what was read, or of `all` in the order train, valid, test; labels are zero.
+
+    A table becomes numbers by the `preprocessing` of a run. Raises DataError where there is no such split.
+    """
+    names = [name for name in SPLITS if name in raw.splits and split in ("all", name)]
+    if not names:
+        raise DataError(f"{raw.name}: has no {split} split, only {', '.join(raw.splits)}; name one of them, or all")
+    parts = {name: _features(raw.splits[name].x, preprocessing, f"{raw.name}: {name}") for name in names}
+    checks.same_shape(parts, raw.name)
+    x = next(iter(parts.values())) if len(parts) == 1 else np.concatenate(list(parts.values()))
+    return Split(x, np.zeros(len(x), np.int32), divisor(x, raw.divisor, reading.divisor))
+
+
+def scored(
+    raw: Raw, split: str, reading: Reading, classes: tuple[str, ...], preprocessing: Preprocessing | None = None
+) -> Split:
+    """One split of other data than a run's, or all rows where they come in one piece, with the run's class codes.
+
+    Raises DataError where there is no such split, no labels, or a label that is no class of the run.
+    """
+    part = next(iter(raw.splits.values())) if len(raw.splits) == 1 else raw.splits.get(split)
+    if part is None or part.y is None:
+        what = "no labels" if part else f"no {split} split, only {', '.join(raw.splits)}"
+        raise DataError(f"{raw.name}: has {what}; there is nothing to score")
+    where = f"{raw.name}: {split}"
+    x, y = _features(part.x, preprocessing, where), np.asarray(part.y)
+    checks.same_length(x, y, where)
+    return Split(x, labels.known_labels(y, classes, where), divisor(x, raw.divisor, reading.divisor))
+
+
+def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[str, ...]]:
+    """The parts that were found, their labels as codes, and the class names."""
+    unknown = [name for name in raw.splits if name not in SPLITS]
+    if unknown or "train" not in raw.splits:
+        raise DataError(
+            f"{raw.name}: holds the splits {', '.join(map(repr, raw.splits))}; they must be called train, and valid or "
+            f"test where there are such"
+        )
+    parts, found = {}, {}
+    for name, part in raw.splits.items():
+        where = f"{raw.name}: {name}"
+        if part.y is None:
+            remedy = "give them with labels=… (--labels FILE), or label=… (--label COLUMN) for a table"
+            raise DataError(f"{where} has no labels; {remedy if len(raw.splits) == 1 else 'put them beside it'}")
+        x = part.x if isinstance(part.x, Table) else _read_only(checks.features(part.x, where))
+        parts[name], found[name] = replace(part, x=x), np.asarray(part.y)
+        checks.same_length(x, found[name], where)
+    arrays = {name: part.x for name, part in parts.items() if not isinstance(part.x, Table)}
+    checks.same_shape(arrays, raw.name) if arrays else None
+    codes, classes = labels.encode_labels(found, raw.name, raw.classes)
+    return parts, codes, classes
+
+
+def _features(x: Any, preprocessing: Preprocessing | None, where: str) -> np.ndarray:
+    """Checked features: arrays as they are, tables by the preprocessing."""
+    if isinstance(x, Table) != (preprocessing is not None):
+        there = "a table" if preprocessing else "arrays"
+        raise DataError(f"{where}: holds {'a table' if isinstance(x, Table) else 'arrays'}, but {there} was trained on")
+    if preprocessing is not None:
+        return _read_only(preprocessing.apply(x, where))
+    return _read_only(checks.features(x, where))
+
+
+def _held_out(name: str, part: Part, y: np.ndarray, raw: Raw, reading: Reading) -> tuple[np.ndarray, str]:
+    """Numbers of the train rows that become the split `name`, and how they were chosen, in words."""
+    rows, seed = len(y), reading.split_seed
+    fraction = reading.test_fraction if name == "test" else reading.valid_fraction
+    count = int(rows * fraction + 1e-9)  # 1/6 of 60,000 is 10,000, also in binary
+    if part.groups is not None:
+        taken, how = splitting.grouped(part.groups, count, seed), f"whole groups of {reading.group}, seed {seed}"
+    elif part.times is not None:
+        taken, how = splitting.latest(part.times, count), f"the latest by {reading.time}"
+    elif reading.holdout == "last" or (reading.holdout == "auto" and raw.ordered_holdout):
+        taken, how = splitting.last(rows, count), "the last rows in order"
+    else:
+        taken, how = splitting.stratified(y, count, seed), f"a stratified draw with seed {seed}"
+    if not 0 < len(taken) < rows:
+        raise DataError(
+            f"{raw.name}: {rows} rows are too few to hold {fraction:.3g} of them out as {name} ({how}); bring a "
+            f"validation and a test split"
+        )
+    return taken, how
+
+
+def _take(held: Any, rows: np.ndarray) -> Any:
+    if isinstance(held, Part):
+        groups, times = (None if of is None else of[rows] for of in (held.groups, held.times))
+        return Part(_take(held.x, rows), None, groups, times)
+    if not isinstance(held, Table) and len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+        return held[rows[0] : rows[-1] + 1]  # a slice copies nothing
+    taken = held[rows]
+    return taken if isinstance(taken, Table) else _read_only(taken)
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    # A view: the caller may still write to an array of theirs, we never do; and the device may take memory as it is.
+    if array.base is not None or not array.flags.owndata:
+        array = array.view()
+    array.flags.writeable = False
+    return array
+
+
+def divisor(x: np.ndarray, found: float | None, asked: float | None) -> float:
+    """What stored features are divided by: as asked, as the source knows, or 255 for uint8 images."""
+    for told in (asked, found):
+        if told is not None:
+            return float(told)
+    return 255.0 if x.dtype == np.uint8 and x.ndim >= 3 else 1.0
