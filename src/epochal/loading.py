@@ -31,7 +31,12 @@ def load(source: Any = "digits", reading: Reading | None = None, **options: Any)
         raise RecipeError(f"load: got a Reading and {', '.join(options)} besides; put all of it into the Reading")
     reading = reading or Reading.from_dict(options)
     data = assemble(read(source, reading), reading)
-    return replace(data, origin=_absolute(source) if isinstance(source, (str, Path)) else None)
+    if not isinstance(source, (str, Path)):
+        return data
+    # Absolute, so that the run can read the same files again from anywhere.
+    given = {name: getattr(reading, name) for name in ("labels", "valid", "test")}
+    paths = {name: _absolute(path) for name, path in given.items() if isinstance(path, (str, Path))}
+    return replace(data, origin=_absolute(source), reading=replace(reading, **paths))
 
 
 def _absolute(source: str | Path) -> str:
@@ -112,7 +117,7 @@ def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[s
         if part.y is None:
             remedy = "give them with labels=… (--labels FILE), or label=… (--label COLUMN) for a table"
             raise DataError(f"{where} has no labels; {remedy if len(raw.splits) == 1 else 'put them beside it'}")
-        x = part.x if isinstance(part.x, Table) else _read_only(checks.features(part.x, where))
+        x = part.x if isinstance(part.x, Table) else _view(checks.features(part.x, where))
         parts[name], found[name] = replace(part, x=x), np.asarray(part.y)
         checks.same_length(x, found[name], where)
     arrays = {name: part.x for name, part in parts.items() if not isinstance(part.x, Table)}
@@ -127,8 +132,8 @@ def _features(x: Any, preprocessing: Preprocessing | None, where: str) -> np.nda
         there = "a table" if preprocessing else "arrays"
         raise DataError(f"{where}: holds {'a table' if isinstance(x, Table) else 'arrays'}, but {there} was trained on")
     if preprocessing is not None:
-        return _read_only(preprocessing.apply(x, where))
-    return _read_only(checks.features(x, where))
+        return _sealed(preprocessing.apply(x, where))
+    return _view(checks.features(x, where))
 
 
 def _held_out(name: str, part: Part, y: np.ndarray, raw: Raw, reading: Reading) -> tuple[np.ndarray, str]:
@@ -159,13 +164,16 @@ def _take(held: Any, rows: np.ndarray) -> Any:
     if not isinstance(held, Table) and len(rows) and rows[-1] - rows[0] == len(rows) - 1:
         return held[rows[0] : rows[-1] + 1]  # a slice copies nothing
     taken = held[rows]
-    return taken if isinstance(taken, Table) else _read_only(taken)
+    return taken if isinstance(taken, Table) else _sealed(taken)
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
-    # A view: the caller may still write to an array of theirs, we never do; and the device may take memory as it is.
-    if array.base is not None or not array.flags.owndata:
-        array = array.view()
+def _view(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written to: the caller may still write to an array of theirs, we never do."""
+    return _sealed(array.view())
+
+
+def _sealed(array: np.ndarray) -> np.ndarray:
+    """A new array of ours, which nobody can write to, so that the device may take its memory as it is."""
     array.flags.writeable = False
     return array
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -92,8 +93,10 @@ class Reading:
             or not 0 <= self.split_seed < 2**32
         ):
             raise RecipeError(f"split_seed: must be a whole number from 0 to {2**32 - 1:,}, got {self.split_seed!r}")
-        if self.divisor is not None and not (isfinite(self.divisor) and self.divisor > 0):
-            raise RecipeError(f"divisor: must be a positive number, got {self.divisor!r}")
+        if self.divisor is not None:
+            if not isinstance(self.divisor, Real) or not (isfinite(self.divisor) and self.divisor > 0):
+                raise RecipeError(f"divisor: must be a positive number, got {self.divisor!r}")
+            object.__setattr__(self, "divisor", float(self.divisor))
         ways = [name for name in ("split_column", "group", "time") if getattr(self, name) is not None]
         if len(ways) > 1:
             raise RecipeError(f"{ways[0]}, {ways[1]}: rows are held out in one way, got both; leave one out")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from epochal import load
-from epochal.sources import arrays, read
+from epochal.sources import arrays
 from refusals import refusal
+from sourced import read
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
 Y = np.arange(24) % 3

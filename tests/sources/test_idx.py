@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from epochal import load
-from epochal.sources import read
 from epochal.sources.idx import is_idx, read_file, read_folder, read_idx
 from fuzzing import mutants
 from idx_files import IMAGES, LABELS, TYPES, images, labels, pack
 from refusals import refusal, value_or_refusal
+from sourced import read
 
 LIMIT = 1 << 20
 FUZZ = int(os.environ.get("EPOCHAL_FUZZ", "2000"))
@@ -145,9 +145,9 @@ def test_mutants_are_read_or_refused(tmp_path):
     for data in mutants(seeds, FUZZ, seed=21):
         path.write_bytes(data)
         begun = time.perf_counter()
-        raw, told = value_or_refusal(read, path, memory_bytes=LIMIT)
+        raw, told = value_or_refusal(read, path, host_memory=LIMIT)
         read_whole += raw is not None
-        assert raw.splits["train"][0].nbytes <= LIMIT if raw else told.startswith(str(path))
+        assert raw.splits["train"].x.nbytes <= LIMIT if raw else told.startswith(str(path))
         assert time.perf_counter() - begun < 1
     assert 0 < read_whole < FUZZ
 
@@ -158,8 +158,8 @@ def test_mutants_are_read_or_refused(tmp_path):
 def test_a_folder_of_four_files_has_two_splits(folder):
     raw = read_folder(folder, LIMIT)
     assert list(raw.splits) == ["train", "test"]
-    np.testing.assert_array_equal(raw.splits["train"][0], images(12))
-    np.testing.assert_array_equal(raw.splits["test"][1], labels(6))
+    np.testing.assert_array_equal(raw.splits["train"].x, images(12))
+    np.testing.assert_array_equal(raw.splits["test"].y, labels(6))
     assert raw.ordered_holdout
     assert raw.name == folder.name
     assert [path.name.split("-")[0] for path in raw.files] == ["train", "train", "t10k", "t10k"]
@@ -226,8 +226,8 @@ def test_a_file_of_images_finds_its_labels_beside_it(folder, packed):
         compress(folder / f"train-{packed}")
         images_path = images_path if packed == LABELS else folder / f"train-{IMAGES}.gz"
     raw = read_file(images_path, LIMIT)
-    np.testing.assert_array_equal(raw.splits["train"][0], images(12))
-    np.testing.assert_array_equal(raw.splits["train"][1], labels(12))
+    np.testing.assert_array_equal(raw.splits["train"].x, images(12))
+    np.testing.assert_array_equal(raw.splits["train"].y, labels(12))
     assert [path.name.removesuffix(".gz") for path in raw.files] == [f"train-{IMAGES}", f"train-{LABELS}"]
 
 
@@ -242,7 +242,7 @@ def test_explicit_labels_come_before_those_beside_the_file(folder):
     np.save(folder / "other.npy", other)
     for given_labels in (folder / "other.idx", str(folder / "other.npy"), other, other.tolist()):
         raw = read(folder / f"train-{IMAGES}", labels=given_labels)
-        np.testing.assert_array_equal(raw.splits["train"][1], other)
+        np.testing.assert_array_equal(raw.splits["train"].y, other)
         data = load(folder / f"train-{IMAGES}", labels=given_labels)
         assert data.classes == ("0", "1", "2")
     assert raw.files == (folder / f"train-{IMAGES}",)

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import epochal
-from epochal.sources import named, read
+from epochal.sources import named
 from idx_files import images, labels, pack
 from needs import require
 from refusals import refusal
+from sourced import read
 
 FILES = list(named._SHA256["mnist"])
 
@@ -62,12 +63,11 @@ def test_digits_are_scaled_to_one_and_split_in_three():
     assert data.divisor == 16
     assert [len(split) for split in data] == [1249, 249, 299]
     assert data.classes == tuple("0123456789")
-    assert data.reading is not None
-    assert data.fingerprint == epochal.load(**data.reading).fingerprint
+    assert data.fingerprint == epochal.load(data.origin, data.reading).fingerprint
 
 
 def test_digits_need_neither_network_nor_cache(nothing):
-    assert len(read("DIGITS", offline=True).splits["train"][0]) == 1797
+    assert len(read("DIGITS", offline=True).splits["train"].x) == 1797
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_first_place_that_has_all_four_files_is_taken(nothing, monkeypatch, 
     for seed, folder in enumerate(places):
         assert named.find(name) == folder
         raw = read(name, offline=True)
-        np.testing.assert_array_equal(raw.splits["train"][0], images(12, seed))
+        np.testing.assert_array_equal(raw.splits["train"].x, images(12, seed))
         assert (raw.name, raw.ordered_holdout, raw.files[0].parent) == (name, True, folder)
         next(folder.iterdir()).unlink()  # three files are not enough
     assert named.find(name) is None
@@ -133,7 +133,7 @@ def test_fashion_mnist_has_names_for_its_classes(nothing, monkeypatch):
 def test_a_folder_of_that_name_comes_before_the_name(nothing, monkeypatch):
     put(nothing / "here" / "mnist", 7)
     monkeypatch.chdir(nothing / "here")
-    np.testing.assert_array_equal(read("mnist").splits["train"][0], images(12, 7))
+    np.testing.assert_array_equal(read("mnist").splits["train"].x, images(12, 7))
 
 
 def test_unknown_names_are_refused_with_those_that_are_known(nothing):
@@ -193,7 +193,7 @@ CACHE = ("cache", "epochal", "data", "mnist")
 def test_files_are_fetched_once_into_the_cache(nothing, site):
     site.files = {f"/one/{name}": data for name, data in contents().items()}
     for _ in range(2):
-        np.testing.assert_array_equal(read("mnist").splits["train"][0], images(12))
+        np.testing.assert_array_equal(read("mnist").splits["train"].x, images(12))
     assert site.asked == [f"/one/{name}" for name in FILES]
     folder = nothing.joinpath(*CACHE)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == contents()
@@ -202,7 +202,7 @@ def test_files_are_fetched_once_into_the_cache(nothing, site):
 
 def test_the_second_mirror_is_asked_where_the_first_has_no_file(site):
     site.files = {f"/two/{name}": data for name, data in contents().items()}
-    np.testing.assert_array_equal(read("mnist").splits["test"][0], images(6, 1))
+    np.testing.assert_array_equal(read("mnist").splits["test"].x, images(6, 1))
     assert site.asked[:2] == [f"/one/{FILES[0]}", f"/two/{FILES[0]}"]
     assert len(site.asked) == 8
 
@@ -210,7 +210,7 @@ def test_the_second_mirror_is_asked_where_the_first_has_no_file(site):
 def test_other_content_is_refused_by_its_digest_and_the_next_mirror_is_asked(nothing, site):
     site.files = {f"/one/{name}": data for name, data in contents(seed=5).items()}
     site.files |= {f"/two/{name}": data for name, data in contents().items()}
-    np.testing.assert_array_equal(read("mnist").splits["train"][0], images(12))
+    np.testing.assert_array_equal(read("mnist").splits["train"].x, images(12))
     assert {path.name: path.read_bytes() for path in nothing.joinpath(*CACHE).iterdir()} == contents()
 
 
@@ -234,7 +234,7 @@ def test_where_all_mirrors_fail_the_message_names_them_and_the_way_without(nothi
 def test_a_mirror_that_nobody_answers_is_passed_over(nothing, site, monkeypatch):
     site.files = {f"/two/{name}": data for name, data in contents().items()}
     monkeypatch.setitem(named._MIRRORS, "mnist", ("http://127.0.0.1:9/", site.mirrors[1]))
-    assert len(read("mnist").splits["train"][0]) == 12
+    assert len(read("mnist").splits["train"].x) == 12
 
 
 def test_an_error_without_words_is_told_by_its_kind(nothing, monkeypatch):

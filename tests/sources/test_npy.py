@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from epochal import load
-from epochal.dataset import unlabelled
-from epochal.sources import read
+from epochal import Reading, load
+from epochal.loading import unlabelled
 from epochal.sources.npy import read_archive, read_npy
 from fuzzing import mutants
 from refusals import refusal, value_or_refusal
+from sourced import read
 
 LIMIT = 1 << 22
 FUZZ = int(os.environ.get("EPOCHAL_FUZZ", "2000"))
@@ -222,7 +222,7 @@ def test_mutants_of_labels_are_loaded_or_refused(tmp_path):
     loaded = 0
     for data in mutants([npy(labels) for labels in kinds], FUZZ, seed=23):
         (tmp_path / "y.npy").write_bytes(data)
-        dataset, told = value_or_refusal(load, x, labels=tmp_path / "y.npy", memory_bytes=LIMIT)
+        dataset, told = value_or_refusal(load, x, labels=tmp_path / "y.npy", host_memory=LIMIT)
         loaded += dataset is not None
         assert (dataset.fingerprint and repr(dataset)) if dataset else ";" in told
     assert 0 < loaded < FUZZ
@@ -233,7 +233,7 @@ def _fuzz(path: Path, seeds: list[bytes]) -> None:
     for data in mutants(seeds, FUZZ, seed=20):
         path.write_bytes(data)
         begun = time.perf_counter()
-        raw, told = value_or_refusal(read, path, memory_bytes=LIMIT)
+        raw, told = value_or_refusal(read, path, host_memory=LIMIT)
         whole += raw is not None
         parts = [part for pair in raw.splits.values() for part in pair if part is not None] if raw else []
         assert sum(part.nbytes for part in parts) <= LIMIT
@@ -255,9 +255,9 @@ def test_a_flipped_bit_of_an_npz_never_gives_other_values(tmp_path):
             continue
         found = raw.splits
         assert list(found) == ["train", "test"], f"byte {place}: a split went missing"
-        np.testing.assert_array_equal(found["train"][0], x)
-        np.testing.assert_array_equal(found["test"][0], -x)
-        np.testing.assert_array_equal([found["train"][1], found["test"][1]], [y, y])
+        np.testing.assert_array_equal(found["train"].x, x)
+        np.testing.assert_array_equal(found["test"].x, -x)
+        np.testing.assert_array_equal([found["train"].y, found["test"].y], [y, y])
 
 
 # .npz
@@ -317,7 +317,7 @@ def test_text_labels_are_sorted_and_numbered(tmp_path):
 def test_arrays_of_other_names_stay_unread_whatever_they_are(tmp_path):
     x, y = rows(24)
     np.savez(tmp_path / "x.npz", x=x, y=y, label_names=np.array([{}], object), ids=np.zeros(10_000_000, np.uint8))
-    raw = read(tmp_path / "x.npz", memory_bytes=100_000)
+    raw = read(tmp_path / "x.npz", host_memory=100_000)
     assert list(raw.splits) == ["train"]
 
 
@@ -355,7 +355,7 @@ def test_a_split_without_labels_is_told_and_can_be_predicted(tmp_path):
     x, y = rows()
     np.savez(tmp_path / "x.npz", x=x, y=y, x_test=x[:5] + 1)
     assert "test has no labels; put them beside it" in refusal(load, tmp_path / "x.npz")
-    np.testing.assert_array_equal(unlabelled(read(tmp_path / "x.npz"), "test").x, x[:5] + 1)
+    np.testing.assert_array_equal(unlabelled(read(tmp_path / "x.npz"), "test", Reading()).x, x[:5] + 1)
 
 
 def test_labels_may_come_from_elsewhere_and_only_then(tmp_path):
@@ -433,7 +433,7 @@ def test_an_entry_that_lies_about_its_size_is_refused(tmp_path, size):
 def test_an_entry_that_declares_too_much_is_still_checked_against_its_header(tmp_path):
     path = zipped(tmp_path / "x.npz", {"x.npy": npy(rows()[0])})
     declare(path, 1 << 21)
-    np.testing.assert_array_equal(read_archive(path, LIMIT).splits["train"][0], rows()[0])
+    np.testing.assert_array_equal(read_archive(path, LIMIT).splits["train"].x, rows()[0])
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -466,7 +466,7 @@ def test_an_archive_with_a_comment_is_read(tmp_path):
     path = zipped(tmp_path / "x.npz", {"x.npy": npy(rows()[0])})
     with zipfile.ZipFile(path, "a") as archive:
         archive.comment = b"measured on a Monday"
-    np.testing.assert_array_equal(read(path).splits["train"][0], rows()[0])
+    np.testing.assert_array_equal(read(path).splits["train"].x, rows()[0])
 
 
 def test_more_entries_than_an_archive_can_declare_are_refused(tmp_path):

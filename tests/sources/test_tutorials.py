@@ -6,11 +6,11 @@ import pickle
 import numpy as np
 import pytest
 
-from epochal import load
-from epochal.dataset import unlabelled
-from epochal.sources import read
+from epochal import Reading, load
+from epochal.loading import unlabelled
 from needs import require
 from refusals import refusal
+from sourced import read
 
 
 def pair(rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,12 +89,14 @@ def test_labels_are_not_given_twice(save):
 
 def test_the_limit_on_memory_holds(save):
     path = save((pair(1000), pair(5), pair(4)))
-    assert str(path) in refusal(load, path, memory_bytes=10_000)
+    assert str(path) in refusal(load, path, host_memory=10_000)
 
 
 def test_rows_can_be_predicted_in_order(save):
     raw = read(save((pair(12), pair(5), pair(4))))
-    np.testing.assert_array_equal(unlabelled(raw, "all").x, np.concatenate([pair(12)[0], pair(5)[0], pair(4)[0]]))
+    np.testing.assert_array_equal(
+        unlabelled(raw, "all", Reading()).x, np.concatenate([pair(12)[0], pair(5)[0], pair(4)[0]])
+    )
 
 
 @pytest.mark.data

@@ -8,72 +8,41 @@ numpy writes for arrays, dtypes and scalars have a meaning. All else is a DataEr
 
 import codecs
 import math
-import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Literal
 
 import numpy as np
 
-from epochal.errors import DataError
+from epochal.sources.pickle_machine import (
+    DAMAGED,
+    MAX_OPCODES,
+    REMEDY,
+    Global,
+    LongString,
+    Machine,
+    Unfinished,
+    say,
+)
 
-MAX_OPCODES = 1_000_000  # an honest file spends one or more on each value: this bounds items, their memory, the time
-MAX_MEMO = 1_000_000
 MAX_CONTAINERS = 10_000
+MAX_GLOBALS = 10_000
 MAX_DEPTH = 32
-SHORT = 1_000  # bytes of a dict key; a longer byte string stays a view until its use is known
-CUT = "the file is cut short or damaged"
-DAMAGED = "the file is damaged"
-REMEDY = "only tuples, lists and dicts of numbers, strings and number arrays are read: save the data as such"
 
 CODES = ["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]
 DTYPES = {order + code: np.dtype(order + code) for code in CODES for order in ("|" if code[1] == "1" else "<>")}
 FLAT = frozenset({type(None), bool, int, float, str, bytes, np.ndarray, *(dtype.type for dtype in DTYPES.values())})
-NEWLINE = re.compile(b"\n")
-NOTHING = object()  # what an opcode returns that pushes no value
-
-
-@dataclass(frozen=True, slots=True)
-class _Global:
-    """What a global of the file stands for; never the object."""
-
-    role: str
-
-    def __repr__(self) -> str:
-        return self.role
-
-
-@dataclass(slots=True)
-class _Unfinished:
-    """A dtype (then `code` is set) or an array that lacks its state. BUILD replaces it, also in the memo."""
-
-    code: str | None = None
-    index: int | None = None
-
-    def __repr__(self) -> str:
-        return "an array without its state" if self.code is None else f"a dtype {self.code} without its state"
-
-
-@dataclass(slots=True)
-class _LongString:
-    """A long byte string: the content of an array, or a value of its own (`text`: a Python 2 `str`)."""
-
-    view: memoryview
-    text: bool
-    value: str | bytes | None = None
-
 
 GLOBALS = {
-    ("numpy", "ndarray"): _Global("numpy.ndarray"),
-    ("numpy", "dtype"): _Global("numpy.dtype"),
-    ("_codecs", "encode"): _Global("encode"),  # protocols 0 to 2 of Python 3 write bytes as text
-    ("builtins", "bytes"): _Global("bytes"),
-    ("__builtin__", "bytes"): _Global("bytes"),
+    ("numpy", "ndarray"): Global("numpy.ndarray"),
+    ("numpy", "dtype"): Global("numpy.dtype"),
+    ("_codecs", "encode"): Global("encode"),  # protocols 0 to 2 of Python 3 write bytes as text
+    ("builtins", "bytes"): Global("bytes"),
+    ("__builtin__", "bytes"): Global("bytes"),
 }
 for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
-    GLOBALS |= {(f"{_core}.multiarray", name): _Global(name) for name in ("_reconstruct", "scalar")}
-    GLOBALS |= {(f"{_core}.numeric", "_frombuffer"): _Global("_frombuffer")}
+    GLOBALS |= {(f"{_core}.multiarray", name): Global(name) for name in ("_reconstruct", "scalar")}
+    GLOBALS |= {(f"{_core}.numeric", "_frombuffer"): Global("_frombuffer")}
 
 
 def read_pickle(data: bytes | memoryview, where: str, memory_bytes: int = 16 << 30) -> object:
@@ -86,255 +55,110 @@ def read_pickle(data: bytes | memoryview, where: str, memory_bytes: int = 16 << 
 
     Raises DataError, and nothing else, whatever the bytes. The result is no deeper than 32 containers, and not cyclic.
     """
-    m = _Machine(data, where, memory_bytes)
+    m = Machine(data, where, memory_bytes)
     try:
-        return m.run()
+        return _Settling(m).settle(m.run(OPCODES), 0)
     except IndexError:
         m.fail("a value or a mark is missing on the stack")
     except (ValueError, Warning):  # the decoder of escapes warns of an unknown one
         m.fail("a text or a number that cannot be decoded")
 
 
-class _Machine:
-    """The bytes and the place in them; the stack and those that marks have set aside; what may still be spent."""
+def _named(m: Machine, module: object, name: object) -> Global:
+    if not isinstance(module, str) or not isinstance(name, str):
+        m.fail(f"a global named {say(module)}, {say(name)}")
+    m.globals += 1
+    if m.globals > MAX_GLOBALS:
+        m.fail(f"more than {MAX_GLOBALS:,} globals", "a file names each once: " + DAMAGED)
+    if (module, name) not in GLOBALS:
+        m.fail(f"the global {say(f'{module}.{name}')}", REMEDY)
+    return GLOBALS[module, name]
 
-    def __init__(self, data: bytes | memoryview, where: str, memory_bytes: int):
-        self.data = memoryview(data).cast("B").toreadonly()
-        self.where = where
-        self.at = self.pos = 0
-        self.limit = len(self.data)  # the end of the frame, or of the file where there is none
-        self.framed = False
-        # An honest file's text is decoded and encoded at most once, and its arrays lie in it once.
-        self.allowance = min(memory_bytes, 4 * len(self.data))
-        self.containers = self.items = self.globals = 0
-        self.stack: list = []
-        self.outer: list[list] = []
-        self.memo: dict[int, object] = {}
-        self.fetched: set[int] = set()  # ids of what the memo gave back
 
-    def run(self) -> object:
-        data, end = self.data, len(self.data)
-        for _ in range(MAX_OPCODES):
-            self.at = self.pos
-            if self.pos == self.limit:
-                self.limit, self.framed = end, False
-                if self.pos == end:
-                    self.fail("the file ends before its STOP", CUT)
-            code = data[self.pos]
-            self.pos += 1
-            if code == STOP:
-                return self.result()
-            if code not in OPCODES:
-                self.fail(f"opcode {_say(chr(code))}, which is none that plain data need", REMEDY)
-            act, parameter = OPCODES[code]
-            if (value := act(self, parameter)) is not NOTHING:
-                self.stack.append(value)
-        self.fail(f"more than {MAX_OPCODES:,} opcodes", "save the data as arrays")
+# The patterns test a class before they compare: no array and no deep tuple is ever compared.
 
-    def fail(self, found: str, expected: str = DAMAGED) -> NoReturn:
-        raise DataError(f"{self.where}: byte {self.at:,}: {found}; {expected}") from None
 
-    def charge(self, size: int) -> None:
-        self.allowance -= size
-        if self.allowance < 0:
-            self.fail("values larger than the memory granted, or than 4 times the file", "save plain arrays")
+def _reduce(m: Machine) -> object:
+    function, arguments = m.pops(2)
+    match function, arguments:
+        case Global("_reconstruct"), (Global("numpy.ndarray"), (int(0),), str("b") | bytes(b"b")):
+            return Unfinished()
+        case Global("numpy.dtype"), (str(code), int(0), int(1)) if code in CODES:
+            return Unfinished(code)
+        case Global("scalar"), (np.dtype() as dtype, content):
+            return _array(m, content, dtype, ())[()]
+        case Global("_frombuffer"), (content, np.dtype() as dtype, tuple(shape), str("C" | "F") as order):
+            return _array(m, content, dtype, shape, order)
+        case Global("_frombuffer"), (content, np.dtype() as dtype, tuple(shape), str("K"), tuple(axes)):
+            if all(type(axis) is int for axis in axes) and sorted(axes) == list(range(len(shape))):
+                return _array(m, content, dtype, shape).transpose(axes)
+        case Global("encode"), (str(text), str("latin1")):
+            return m.decode(codecs.latin_1_encode, text)
+        case Global("bytes"), ():
+            return b""
+    details = ", ".join(map(say, arguments[:6])) if isinstance(arguments, tuple) else say(arguments)
+    m.fail(f"{say(function)}, called with ({details})", REMEDY)
 
-    def take(self, size: int) -> memoryview:
-        start, left = self.pos, self.limit - self.pos
-        if size > left:
-            self.fail(f"{size:,} bytes expected, {left:,} left", CUT)
-        self.pos = start + size
-        return self.data[start : self.pos]
 
-    def number(self, width: int, signed: bool = False) -> int:
-        return int.from_bytes(self.take(width), "little", signed=signed)
+def _build(m: Machine) -> object:
+    target, state = m.pops(2)
+    match target, state:
+        case Unfinished(str(code)), (int(3), str(order), None, None, None, int(-1), int(-1), int(0)):
+            if order + code not in DTYPES:
+                m.fail(f"the byte order {say(order)} of {code}")
+            value = DTYPES[order + code]
+        case Unfinished(None), (int(1), tuple(shape), np.dtype() as dtype, int(0 | 1) as fortran, content):
+            value = _array(m, content, dtype, shape, "F" if fortran else "C")
+        case _:
+            m.fail(f"{say(target)} given a state that is not a number array's or its dtype's", REMEDY)
+    if target.index is not None:
+        m.memo[target.index] = value
+    return value
 
-    def line(self, most: int = 100) -> memoryview:
-        newline = NEWLINE.search(self.data, self.pos, min(self.limit, self.pos + most))
-        if newline is None:
-            self.fail("a line without an end", CUT)
-        start, self.pos = self.pos, newline.end()
-        return self.data[start : newline.start()]
 
-    def digits(self) -> int:
-        line = bytes(self.line())
-        return line == b"01" if line in (b"00", b"01") else self.integer(int(line.rstrip(b"L")))  # 00, 01: bools
+def _array(m: Machine, content: object, dtype: np.dtype, shape: tuple, order: Literal["C", "F"] = "C") -> np.ndarray:
+    sizes = len(shape) <= 32 and all(type(size) is int and size >= 0 for size in shape)
+    if not sizes or math.prod(size or 1 for size in shape) > 2**48:
+        m.fail("the shape of an array", "at most 32 sizes and 2^48 items were expected")
+    buffer = content.view if isinstance(content, LongString) else content
+    if isinstance(buffer, str):
+        buffer = m.decode(codecs.latin_1_encode, buffer)
+    if not isinstance(buffer, bytes | memoryview):
+        m.fail(f"{say(content)} as the content of an array", "bytes were expected")
+    size = math.prod(shape) * dtype.itemsize
+    if size != len(buffer):
+        m.fail(f"{len(buffer):,} bytes for an array {dtype.str} of shape {shape}", f"{size:,} were expected")
+    m.charge(size)
+    array = np.frombuffer(buffer, dtype).reshape(shape, order=order)
+    if dtype.kind == "b" and size and array.view(np.uint8).max() > 1:
+        m.fail("a bool array with bytes other than 0 and 1")
+    return array
 
-    def integer(self, value: int) -> int:
-        if not -(2**63) <= value < 2**64:
-            self.fail("an integer beyond 64 bits", REMEDY)
-        return value
 
-    def decode(self, decoder: Callable, value: memoryview | str):
-        self.charge(len(value))
-        decoded, used = decoder(value)
-        if used != len(value):
-            self.fail("a text that is cut short")
-        return decoded
+class _Settling:
+    """A pass over the machine's result, with what may still be spent on containers and their items."""
 
-    def string(self, view: memoryview, text: bool) -> str | bytes | _LongString:
-        if len(view) > SHORT:
-            return _LongString(view, text)
-        return str(view, "latin-1") if text else bytes(view)
-
-    def quoted(self) -> str | bytes | _LongString:
-        line = self.line(self.limit)
-        if len(line) < 2 or line[0] != line[-1] or line[0] not in b"\"'":
-            self.fail("a string without its quotes")
-        return self.string(memoryview(self.decode(codecs.escape_decode, line[1:-1])), text=True)
-
-    def protocol(self) -> object:
-        version = self.number(1)
-        if self.at or version > 5:
-            self.fail(f"protocol {version}, above 5 or in mid-file", "write the file with protocol 5 or below")
-        return NOTHING
-
-    def frame(self) -> object:
-        size = self.number(8)
-        if self.framed or size > self.limit - self.pos:
-            self.fail(f"a frame of {size:,} bytes beyond the end of the file, or in another frame", CUT)
-        self.limit, self.framed = self.pos + size, True
-        return NOTHING
-
-    def mark(self) -> object:
-        self.outer.append(self.stack)
-        self.stack = []
-        return NOTHING
-
-    def marked(self) -> list:
-        items, self.stack = self.stack, self.outer.pop()
-        return items
-
-    def pops(self, count: int) -> list:
-        items = self.stack[-count:]
-        if len(items) < count:
-            raise IndexError
-        del self.stack[-count:]
-        return items
-
-    def put(self, index: int) -> object:
-        if not 0 <= index < MAX_MEMO or index in self.memo:
-            self.fail(f"memo entry {index:,} is written", f"each is written once and lies below {MAX_MEMO:,}")
-        self.memo[index] = value = self.stack.pop()
-        if isinstance(value, _Unfinished):
-            value.index = index
-        return value
-
-    def get(self, index: int) -> object:
-        if index not in self.memo:
-            self.fail(f"memo entry {index:,} was never written")
-        self.fetched.add(id(self.memo[index]))
-        return self.memo[index]
-
-    def grow(self, kind: type[list] | type[dict], items: list) -> list | dict:
-        target = self.stack.pop()
-        # Only a container that the memo gave back can get into its own items: without those, nothing is cyclic.
-        if not isinstance(target, kind) or id(target) in self.fetched:
-            self.fail(f"items for {_say(target)}", f"a {kind.__name__} was expected that is not yet used elsewhere")
-        return self.fill(target, items)
-
-    def fill(self, target: list | dict, items: list) -> list | dict:
-        if isinstance(target, list):
-            target += items
-            return target
-        keys, size = items[::2], len(target)
-        if len(items) % 2 or not all(map(_is_key, keys)):
-            self.fail("the keys of a dict", f"strings to {SHORT:,} bytes or int64 were expected, each with its value")
-        target.update(zip(keys, items[1::2], strict=True))
-        if len(target) != size + len(keys):
-            self.fail("a dict holds a key twice")
-        return target
-
-    def named(self, module: object, name: object) -> _Global:
-        if not isinstance(module, str) or not isinstance(name, str):
-            self.fail(f"a global named {_say(module)}, {_say(name)}")
-        self.globals += 1
-        if self.globals > MAX_CONTAINERS:
-            self.fail(f"more than {MAX_CONTAINERS:,} globals", "a file names each once: " + DAMAGED)
-        if (module, name) not in GLOBALS:
-            self.fail(f"the global {_say(f'{module}.{name}')}", REMEDY)
-        return GLOBALS[module, name]
-
-    # The patterns test a class before they compare: no array and no deep tuple is ever compared.
-
-    def reduce(self) -> object:
-        function, arguments = self.pops(2)
-        match function, arguments:
-            case _Global("_reconstruct"), (_Global("numpy.ndarray"), (int(0),), str("b") | bytes(b"b")):
-                return _Unfinished()
-            case _Global("numpy.dtype"), (str(code), int(0), int(1)) if code in CODES:
-                return _Unfinished(code)
-            case _Global("scalar"), (np.dtype() as dtype, content):
-                return self.array(content, dtype, ())[()]
-            case _Global("_frombuffer"), (content, np.dtype() as dtype, tuple(shape), str("C" | "F") as order):
-                return self.array(content, dtype, shape, order)
-            case _Global("_frombuffer"), (content, np.dtype() as dtype, tuple(shape), str("K"), tuple(axes)):
-                if all(type(axis) is int for axis in axes) and sorted(axes) == list(range(len(shape))):
-                    return self.array(content, dtype, shape).transpose(axes)
-            case _Global("encode"), (str(text), str("latin1")):
-                return self.decode(codecs.latin_1_encode, text)
-            case _Global("bytes"), ():
-                return b""
-        details = ", ".join(map(_say, arguments[:6])) if isinstance(arguments, tuple) else _say(arguments)
-        self.fail(f"{_say(function)}, called with ({details})", REMEDY)
-
-    def build(self) -> object:
-        target, state = self.pops(2)
-        match target, state:
-            case _Unfinished(str(code)), (int(3), str(order), None, None, None, int(-1), int(-1), int(0)):
-                if order + code not in DTYPES:
-                    self.fail(f"the byte order {_say(order)} of {code}")
-                value = DTYPES[order + code]
-            case _Unfinished(None), (int(1), tuple(shape), np.dtype() as dtype, int(0 | 1) as fortran, content):
-                value = self.array(content, dtype, shape, "F" if fortran else "C")
-            case _:
-                self.fail(f"{_say(target)} given a state that is not a number array's or its dtype's", REMEDY)
-        if target.index is not None:
-            self.memo[target.index] = value
-        return value
-
-    def array(self, content: object, dtype: np.dtype, shape: tuple, order: Literal["C", "F"] = "C") -> np.ndarray:
-        sizes = len(shape) <= 32 and all(type(size) is int and size >= 0 for size in shape)
-        if not sizes or math.prod(size or 1 for size in shape) > 2**48:
-            self.fail("the shape of an array", "at most 32 sizes and 2^48 items were expected")
-        buffer = content.view if isinstance(content, _LongString) else content
-        if isinstance(buffer, str):
-            buffer = self.decode(codecs.latin_1_encode, buffer)
-        if not isinstance(buffer, bytes | memoryview):
-            self.fail(f"{_say(content)} as the content of an array", "bytes were expected")
-        size = math.prod(shape) * dtype.itemsize
-        if size != len(buffer):
-            self.fail(f"{len(buffer):,} bytes for an array {dtype.str} of shape {shape}", f"{size:,} were expected")
-        self.charge(size)
-        array = np.frombuffer(buffer, dtype).reshape(shape, order=order)
-        if dtype.kind == "b" and size and array.view(np.uint8).max() > 1:
-            self.fail("a bool array with bytes other than 0 and 1")
-        return array
-
-    def result(self) -> object:
-        if self.pos != len(self.data):
-            self.fail(f"{len(self.data) - self.pos:,} bytes after STOP", "one pickle a file: save all in one tuple")
-        if self.outer or len(self.stack) != 1:
-            self.fail(f"{len(self.stack):,} values and {len(self.outer):,} marks at STOP", "one value was expected")
-        return self.settle(self.stack.pop(), 0)
+    def __init__(self, m: Machine):
+        self.m = m
+        self.containers = self.items = 0
 
     def settle(self, value, depth: int) -> object:
         """`value` in its final types. A shared part counts each time: the limits hold for whoever walks the result."""
         kind = type(value)
         if kind in FLAT:
             return value
-        if kind is _LongString:
+        if kind is LongString:
             if value.value is None:
-                self.charge(len(value.view))
+                self.m.charge(len(value.view))
                 value.value = str(value.view, "latin-1") if value.text else bytes(value.view)
             return value.value
         if kind not in (tuple, list, dict):
-            self.fail(f"{_say(value)} in the result", REMEDY)
+            self.m.fail(f"{say(value)} in the result", REMEDY)
         self.containers += 1
         self.items += len(value)
         if depth == MAX_DEPTH or self.containers > MAX_CONTAINERS or self.items > MAX_OPCODES:
             limits = f"{MAX_CONTAINERS:,} containers, {MAX_OPCODES:,} items, {MAX_DEPTH} levels"
-            self.fail(f"containers beyond the limits ({limits})", "save the data as arrays")
+            self.m.fail(f"containers beyond the limits ({limits})", "save the data as arrays")
         parts = value.values() if kind is dict else value
         if FLAT.issuperset(map(type, parts)):
             return value
@@ -342,16 +166,6 @@ class _Machine:
         if kind is dict:
             return dict(zip(value, parts, strict=True))
         return tuple(parts) if kind is tuple else parts
-
-
-def _is_key(value: object) -> bool:
-    return (type(value) is int and value < 2**63) or (isinstance(value, str | bytes) and len(value) <= SHORT)
-
-
-def _say(value: object) -> str:
-    if value is None or isinstance(value, int | float | _Global | _Unfinished):
-        return repr(value)
-    return ascii(value[:60]) if isinstance(value, str | bytes) else f"a {type(value).__name__.strip('_')}"
 
 
 # What each opcode does, and the parameter that tells the members of a family apart: a width, a count, a type, a value.
@@ -384,10 +198,9 @@ FAMILIES: list[tuple[str, tuple, Callable]] = [
     ("\x94", (None,), lambda m, _: m.put(len(m.memo))),
     ("g", (None,), lambda m, _: m.get(m.digits())),
     ("hj", (1, 4), lambda m, width: m.get(m.number(width))),
-    ("c", (None,), lambda m, _: m.named(str(m.line(), "latin-1"), str(m.line(), "latin-1"))),
-    ("\x93", (2,), lambda m, count: m.named(*m.pops(count))),
-    ("R", (None,), lambda m, _: m.reduce()),
-    ("b", (None,), lambda m, _: m.build()),
+    ("c", (None,), lambda m, _: _named(m, str(m.line(), "latin-1"), str(m.line(), "latin-1"))),
+    ("\x93", (2,), lambda m, count: _named(m, *m.pops(count))),
+    ("R", (None,), lambda m, _: _reduce(m)),
+    ("b", (None,), lambda m, _: _build(m)),
 ]
 OPCODES = {ord(c): (act, value) for codes, values, act in FAMILIES for c, value in zip(codes, values, strict=True)}
-STOP = ord(".")

@@ -1,0 +1,10 @@
+"""Reading with options as keywords, as most tests want it."""
+
+from typing import Any
+
+from epochal import Reading, sources
+from epochal.sources import Raw
+
+
+def read(source: Any, **options: Any) -> Raw:
+    return sources.read(source, Reading(**options))
