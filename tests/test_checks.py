@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from epochal import checks, labels
+from epochal import checks, labels, rows
 from refusals import refusal
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -66,7 +66,7 @@ def test_features_that_cannot_be_used_are_refused(x, told):
 @pytest.mark.parametrize("shape", [(7, 5), (7, 3, 4, 2), (1, 1)])
 @pytest.mark.parametrize("block", [1, 60, 1 << 24])
 def test_what_a_device_would_change_is_refused_with_its_place(monkeypatch, dtype, value, shape, block):
-    monkeypatch.setattr(checks, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(rows, "BLOCK_BYTES", block)
     place = tuple(np.random.default_rng(0).integers(0, shape))
     x = np.ones(shape, dtype)
     x[place] = value
@@ -388,7 +388,7 @@ def test_shared_rows_are_counted_as_one_by_one(data):
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
 @pytest.mark.parametrize("block", [1, 1000, 1 << 24])
 def test_planted_duplicates_are_all_found(monkeypatch, width, dtype, block):
-    monkeypatch.setattr(checks, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(rows, "BLOCK_BYTES", block)
     generator = np.random.default_rng(width)
     a, b = (generator.integers(0, 256, (50, width)).astype(dtype) for _ in range(2))
     b[::7] = a[3:11]

@@ -140,7 +140,8 @@ def test_scoring_in_blocks_counts_what_scoring_whole_counts():
     whole = fit.program.count_errors(fit.params, fit.program.place(data.test))
     p = fit.program.probabilities(fit.params, fit.program.place(data.test))
     for memory in (100_000, 60_000, 1000):
-        placed = fit.program.place(data.test, memory)
+        fit.program.memory_bytes = memory
+        placed = fit.program.place(data.test)
         assert isinstance(placed, Chunked)
         assert fit.program.count_errors(fit.params, placed) == whole
         np.testing.assert_allclose(fit.program.probabilities(fit.params, placed), p, rtol=1e-6)

@@ -5,18 +5,18 @@ all without a word.
 """
 
 from collections.abc import Mapping, Sized
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from epochal.errors import DataError
+from epochal.rows import FileRows, Rows, as_rows, blocks
 
-_BLOCK_BYTES = 1 << 24
 
-
-def features(x: Any, where: str) -> np.ndarray:
-    """`x` as an array of numbers, native byte order, dtype kept; finite; at least one row and one feature."""
-    x = np.asarray(x)
+def features(x: Any, where: str) -> Rows:
+    """`x` as rows of numbers, native byte order, dtype kept; finite; at least one row and one feature."""
+    x = x if isinstance(x, FileRows) else as_rows(np.asarray(x))
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
         raise DataError(
             f"{where}: features must be numbers of at most 64 bits, got dtype {str(x.dtype)[:80]}; turn text, objects "
@@ -30,10 +30,10 @@ def features(x: Any, where: str) -> np.ndarray:
         raise DataError(
             f"{where}: the split is empty, its features have shape {list(x.shape)}; leave it out or fill it"
         )
-    if not x.dtype.isnative:
+    if isinstance(x, np.ndarray) and not x.dtype.isnative:
         x = x.astype(x.dtype.newbyteorder("="))
         x.flags.writeable = False  # ours alone, so that the device may take the memory as it is
-    if x.dtype.kind == "b" and x.view(np.uint8).max() > 1:
+    if x.dtype.kind == "b" and any(block.view(np.uint8).max() > 1 for _, block in blocks(x)):
         raise DataError(f"{where}: some booleans are neither 0 nor 1; the data are damaged, fetch or write them again")
     if span := _span(x.dtype):
         _within(x, *span, where)
@@ -51,10 +51,8 @@ def _span(dtype: np.dtype) -> tuple[Any, Any] | None:
     return None
 
 
-def _within(x: np.ndarray, low: Any, high: Any, where: str) -> None:
-    rows = max(1, _BLOCK_BYTES // max(1, x[:1].nbytes))
-    for begin in range(0, len(x), rows):
-        block = x[begin : begin + rows]
+def _within(x: Rows, low: Any, high: Any, where: str) -> None:
+    for begin, block in blocks(x):
         with np.errstate(invalid="ignore"):
             if low <= block.min() and block.max() <= high:  # false where a NaN is the least
                 continue
@@ -76,7 +74,7 @@ def same_length(x: Sized, y: np.ndarray, where: str) -> None:
         raise DataError(f"{where}: {len(x):,} rows but {len(y):,} labels; every row needs exactly one")
 
 
-def same_shape(splits: Mapping[str, np.ndarray], where: str) -> None:
+def same_shape(splits: Mapping[str, Rows], where: str) -> None:
     """Raise DataError unless all splits have examples of one shape and one dtype."""
     name, first = next(iter(splits.items()))
     for other, x in splits.items():
@@ -87,7 +85,7 @@ def same_shape(splits: Mapping[str, np.ndarray], where: str) -> None:
             )
 
 
-def shared_rows(a: np.ndarray, b: np.ndarray) -> int:
+def shared_rows(a: Rows, b: Rows) -> int:
     """How many rows of `b` are identical to some row of `a`, byte for byte."""
     hashes_a, hashes_b = _row_hashes(a), _row_hashes(b)
     # Few rows have equal hashes by chance: those are compared whole, in a set, so that no data make it slow.
@@ -95,18 +93,17 @@ def shared_rows(a: np.ndarray, b: np.ndarray) -> int:
     return sum(b[row].tobytes() in known for row in np.flatnonzero(np.isin(hashes_b, hashes_a)))
 
 
-def _row_hashes(x: np.ndarray) -> np.ndarray:
+def _row_hashes(x: Rows) -> np.ndarray:
     """A 64-bit hash of every row's bytes: uint64 [rows]. Equal rows have equal hashes; the caller compares the rest."""
-    width = x[:1].nbytes
+    width = prod(x.shape[1:]) * x.dtype.itemsize
     words = -(-width // 8)
     weights = np.random.Philox(key=np.uint64(1)).random_raw(words) | np.uint64(1)
     out = np.empty(len(x), np.uint64)
-    rows = max(1, _BLOCK_BYTES // max(1, width))
-    for begin in range(0, len(x), rows):
-        block = np.ascontiguousarray(x[begin : begin + rows]).reshape(min(rows, len(x) - begin), -1).view(np.uint8)
-        padded = np.zeros((len(block), words * 8), np.uint8) if width % 8 else block
+    for begin, block in blocks(x):
+        flat = np.ascontiguousarray(block).reshape(len(block), -1).view(np.uint8)
+        padded = np.zeros((len(block), words * 8), np.uint8) if width % 8 else flat
         if width % 8:
-            padded[:, :width] = block
+            padded[:, :width] = flat
         block_words = padded.view(np.uint64)
-        out[begin : begin + rows] = (block_words ^ (block_words >> np.uint64(32))) @ weights
+        out[begin : begin + len(block)] = (block_words ^ (block_words >> np.uint64(32))) @ weights
     return out

@@ -16,6 +16,7 @@ from epochal.dataset import Split
 from epochal.epoch import Rows
 from epochal.placement import Work, precision, put, put_rows
 from epochal.plan import Plan
+from epochal.rows import gather
 
 T = TypeVar("T")
 
@@ -164,9 +165,8 @@ class Stream(Generic[T]):
 
 def _read(split: Split, rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
     """Copy the rows numbered `rows` to the beginning of `x` and `y`."""
-    # mode="clip" lets NumPy write to `out` directly; the numbers come from a plan, none is out of range.
-    np.take(split.x, rows, axis=0, out=x[: len(rows)], mode="clip")
-    np.take(split.y, rows, out=y[: len(rows)], mode="clip")
+    gather(split.x, rows, x[: len(rows)])
+    gather(split.y, rows, y[: len(rows)])
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from epochal.preprocessing import Preprocessing
 from epochal.reading import Reading
+from epochal.rows import Rows, blocks
 
 SPLITS = ("train", "valid", "test")
 DEFAULT_READING = Reading()
@@ -23,11 +24,11 @@ class Split:
     Unpacks as `x, y`; a slice of it is a Split.
     """
 
-    x: np.ndarray
+    x: Rows
     y: np.ndarray
     divisor: float = 1.0
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Iterator[Rows]:
         return iter((self.x, self.y))
 
     def __len__(self) -> int:
@@ -91,7 +92,8 @@ class Dataset:
         for split in self:
             for array in split:
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).data)
+                for _, block in blocks(array):
+                    digest.update(np.ascontiguousarray(block).view(np.uint8).data)
         return digest.hexdigest()
 
     def __repr__(self) -> str:

@@ -12,8 +12,10 @@ from epochal.dataset import SPLITS, Dataset, Split
 from epochal.errors import DataError, RecipeError
 from epochal.preprocessing import Preprocessing
 from epochal.reading import Reading
+from epochal.rows import Rows, as_array
 from epochal.sources import Part, Raw, read
 from epochal.sources.files import locate
+from epochal.storage import stored
 from epochal.table import Table
 
 
@@ -35,7 +37,7 @@ def load(source: Any = "digits", reading: Reading | None = None, **options: Any)
         return data
     # Absolute, so that the run can read the same files again from anywhere.
     given = {name: getattr(reading, name) for name in ("labels", "valid", "test")}
-    paths = {name: _absolute(path) for name, path in given.items() if isinstance(path, (str, Path))}
+    paths: dict[str, Any] = {name: _absolute(path) for name, path in given.items() if isinstance(path, (str, Path))}
     return replace(data, origin=_absolute(source), reading=replace(reading, **paths))
 
 
@@ -62,6 +64,9 @@ def assemble(raw: Raw, reading: Reading) -> Dataset:
     preprocessing = Preprocessing.fit(first, f"{raw.name}: train") if isinstance(first, Table) else None
     x = {name: _features(parts[name].x, preprocessing, f"{raw.name}: {name}") for name in SPLITS}
     scale = divisor(x["train"], raw.divisor, reading.divisor)
+    for name in SPLITS:
+        x[name], note = stored(x[name], reading.storage, f"{raw.name}: {name}")
+        notes += [f"{name}: {note}"] if note else []
     splits = {name: Split(x[name], codes[name], scale) for name in SPLITS}
     shared = checks.shared_rows(splits["train"].x, splits["test"].x)
     if shared:
@@ -82,7 +87,7 @@ def unlabelled(raw: Raw, split: str, reading: Reading, preprocessing: Preprocess
         raise DataError(f"{raw.name}: has no {split} split, only {', '.join(raw.splits)}; name one of them, or all")
     parts = {name: _features(raw.splits[name].x, preprocessing, f"{raw.name}: {name}") for name in names}
     checks.same_shape(parts, raw.name)
-    x = next(iter(parts.values())) if len(parts) == 1 else np.concatenate(list(parts.values()))
+    x = next(iter(parts.values())) if len(parts) == 1 else np.concatenate([as_array(part) for part in parts.values()])
     return Split(x, np.zeros(len(x), np.int32), divisor(x, raw.divisor, reading.divisor))
 
 
@@ -126,7 +131,7 @@ def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[s
     return parts, codes, classes
 
 
-def _features(x: Any, preprocessing: Preprocessing | None, where: str) -> np.ndarray:
+def _features(x: Any, preprocessing: Preprocessing | None, where: str) -> Rows:
     """Checked features: arrays as they are, tables by the preprocessing."""
     if isinstance(x, Table) != (preprocessing is not None):
         there = "a table" if preprocessing else "arrays"
@@ -163,22 +168,22 @@ def _take(held: Any, rows: np.ndarray) -> Any:
         return Part(_take(held.x, rows), None, groups, times)
     if not isinstance(held, Table) and len(rows) and rows[-1] - rows[0] == len(rows) - 1:
         return held[rows[0] : rows[-1] + 1]  # a slice copies nothing
-    taken = held[rows]
-    return taken if isinstance(taken, Table) else _sealed(taken)
+    return _sealed(held[rows])
 
 
-def _view(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written to: the caller may still write to an array of theirs, we never do."""
-    return _sealed(array.view())
+def _view(x: Rows) -> Rows:
+    """Rows that cannot be written to: the caller may still write to an array of theirs, we never do."""
+    return _sealed(x.view()) if isinstance(x, np.ndarray) else x
 
 
-def _sealed(array: np.ndarray) -> np.ndarray:
-    """A new array of ours, which nobody can write to, so that the device may take its memory as it is."""
-    array.flags.writeable = False
-    return array
+def _sealed(x: Any) -> Any:
+    """`x`, and where it is a new array of ours, one that nobody can write to: the device may take it as it is."""
+    if isinstance(x, np.ndarray):
+        x.flags.writeable = False
+    return x
 
 
-def divisor(x: np.ndarray, found: float | None, asked: float | None) -> float:
+def divisor(x: Rows, found: float | None, asked: float | None) -> float:
     """What stored features are divided by: as asked, as the source knows, or 255 for uint8 images."""
     for told in (asked, found):
         if told is not None:

@@ -1,8 +1,9 @@
 """From a table's columns to float32 features, by numbers that come from the training rows alone.
 
-A number is standardised (mean 0, variance 1 over the training rows) and a missing one replaced by the mean; a category
-becomes one column for each of its values and one for all others. Where training rows lack values, one more column
-tells so. What was fitted is plain JSON, kept in the run and applied again to other rows.
+A number is standardised (mean 0, variance 1 over the training rows) and a missing one replaced by the mean; a boolean
+is 0 or 1, and 0.5 where it is missing; a category becomes one column for each of its values and one for all others, all
+zero where it is missing. Where training rows lack values, one more column tells so. What was fitted is plain JSON, kept
+in the run and applied again to other rows.
 """
 
 from collections.abc import Mapping
@@ -11,15 +12,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from epochal.errors import DataError
+from epochal.errors import CapacityError, DataError
+from epochal.memory import format_bytes
 from epochal.table import Column, Table
 
 MAX_CATEGORIES = 1000
+MAX_FEATURES = 100_000
+_HUGE = 1e300  # differences of larger numbers may overflow: they are quartered first
 
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """How one column becomes features. `mean` and `scale` are used for numbers and booleans."""
+    """How one column becomes features. `mean` and `scale` are used for numbers."""
 
     name: str
     kind: str
@@ -35,23 +39,39 @@ class ColumnPlan:
         names += [f"{self.name}=other"] if self.kind == "category" else []
         return names + ([f"{self.name} is missing"] if self.missing else [])
 
-    def apply(self, column: Column) -> np.ndarray:
-        """The features of a column: float32 [rows, features]."""
+    @property
+    def width(self) -> int:
+        """Number of the features."""
+        return (len(self.categories) + 1 if self.kind == "category" else 1) + self.missing
+
+    def apply(self, column: Column, out: np.ndarray, where: str) -> None:
+        """Write the features of a column, of this plan's kind, to `out`: float32 [rows, width], zeros so far."""
         if self.kind == "category":
-            absent, block = column.values < 0 if column.categories else np.isnan(column.values), None
-            block = np.zeros((len(column.values), len(self.features)), np.float32)
+            absent = column.values < 0
             places = {value: i for i, value in enumerate(self.categories)}
             lookup = np.array([places.get(value, len(places)) for value in column.categories] or [0], np.int64)
             present = np.flatnonzero(~absent)
-            block[present, lookup[column.values[present].astype(np.int64)]] = 1
+            out[present, lookup[column.values[present]]] = 1
+        elif self.kind == "boolean":
+            absent = np.isnan(column.values)
+            out[:, 0] = np.where(absent, 0.5, column.values)
         else:
             absent = np.isnan(column.values)
             filled = np.where(absent, self.mean, column.values)
-            block = np.zeros((len(filled), len(self.features)), np.float32)
-            block[:, 0] = (filled - self.mean) / self.scale
+            with np.errstate(over="ignore"):
+                out[:, 0] = _standardised(filled, self.mean, self.scale)
+            self._check_finite(column, out[:, 0], where)
         if self.missing:
-            block[:, -1] = absent
-        return block
+            out[:, -1] = absent
+
+    def _check_finite(self, column: Column, values: np.ndarray, where: str) -> None:
+        finite = np.isfinite(values)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise DataError(
+                f"{where}: row {row:,}, column {self.name!r} is {column.values[row]:g}, out of all proportion to the "
+                f"rows trained on (mean {self.mean:g}, deviation {self.scale:g}); mend the value, or leave it empty"
+            )
 
 
 @dataclass(frozen=True)
@@ -63,7 +83,14 @@ class Preprocessing:
     @classmethod
     def fit(cls, table: Table, where: str) -> Self:
         """From training rows. Raises DataError for a column that tells nothing, or has too many categories."""
-        return cls(tuple(_plan(name, column, where) for name, column in table.columns.items()))
+        plans = tuple(_plan(name, column, where) for name, column in table.columns.items())
+        if (count := sum(plan.width for plan in plans)) > MAX_FEATURES:
+            widest = max(plans, key=lambda plan: plan.width)
+            raise DataError(
+                f"{where}: the columns become {count:,} features, at most {MAX_FEATURES:,} are supported; leave "
+                f"columns of many categories out, such as {widest.name!r} with {len(widest.categories):,}, with --drop"
+            )
+        return cls(plans)
 
     @property
     def features(self) -> list[str]:
@@ -71,18 +98,24 @@ class Preprocessing:
         return [name for plan in self.columns for name in plan.features]
 
     def apply(self, table: Table, where: str) -> np.ndarray:
-        """The features of every row: float32 [rows, features]. Raises DataError where columns or kinds differ."""
-        expected, found = [plan.name for plan in self.columns], list(table.columns)
-        lacking = [name for name in expected if name not in found]
-        extra = [name for name in found if name not in expected]
+        """The features of every row: float32 [rows, features], all finite. Raises DataError where columns or kinds "
+        "differ.
+        """
+        expected, found = {plan.name for plan in self.columns}, set(table.columns)
+        lacking = [plan.name for plan in self.columns if plan.name not in found]
+        extra = [name for name in table.columns if name not in expected]
         if lacking or extra:
-            parts = [f"lacks {', '.join(map(repr, lacking))}"] if lacking else []
-            parts += [f"has {', '.join(map(repr, extra))} besides (leave out with --drop)"] if extra else []
-            raise DataError(f"{where}: the columns are not those that were trained on: {' and '.join(parts)}")
-        for plan in self.columns:
-            _check_kind(plan, table.columns[plan.name], where)
-        blocks = [plan.apply(table.columns[plan.name]) for plan in self.columns]
-        return np.concatenate(blocks, axis=1)
+            parts = [f"lacks {_listed(lacking)}"] if lacking else []
+            parts += [f"has {_listed(extra)} besides"] if extra else []
+            remedy = f"bring columns of these names{', leave others out with --drop' if extra else ''}"
+            raise DataError(f"{where}: the columns are not those trained on: it {' and '.join(parts)}; {remedy}")
+        alike = [_alike(plan, table.columns[plan.name], where) for plan in self.columns]
+        out = _zeros(len(table), sum(plan.width for plan in self.columns), where)
+        begin = 0
+        for plan, column in zip(self.columns, alike, strict=True):
+            plan.apply(column, out[:, begin : begin + plan.width], where)
+            begin += plan.width
+        return out
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain values, one object a column."""
@@ -95,38 +128,78 @@ class Preprocessing:
 
 
 def _plan(name: str, column: Column, where: str) -> ColumnPlan:
+    absent = column.values < 0 if column.kind == "category" else np.isnan(column.values)
+    if absent.all():
+        raise DataError(f"{where}: column {name!r} has no value in any train row; leave it out with --drop {name}")
     if column.kind == "category":
-        codes = np.unique(column.values)
-        present = sorted(column.categories[code] for code in codes if code >= 0)
+        present = sorted(column.categories[code] for code in np.unique(column.values[~absent]))
         if len(present) > MAX_CATEGORIES:
             raise DataError(
                 f"{where}: column {name!r} has {len(present):,} different texts, at most {MAX_CATEGORIES:,} make sense "
                 f"as categories; leave it out with --drop {name}"
             )
-        _check_told(name, bool(present), where)
-        return ColumnPlan(name, column.kind, categories=tuple(present), missing=bool((codes < 0).any()))
-    absent = np.isnan(column.values)
-    _check_told(name, not absent.all(), where)
-    values = column.values[~absent]
+        return ColumnPlan(name, column.kind, categories=tuple(present), missing=bool(absent.any()))
     if column.kind == "boolean":
         return ColumnPlan(name, column.kind, missing=bool(absent.any()))
-    # A constant column becomes zeros: it tells nothing, and may tell something in another training set.
-    spread = float(values.std())
-    scale = spread if np.isfinite(spread) and spread > 1e-12 * max(1.0, float(np.abs(values).max())) else 1.0
-    return ColumnPlan(name, column.kind, float(values.mean()), scale, missing=bool(absent.any()))
+    return ColumnPlan(name, column.kind, *_moments(column.values[~absent]), missing=bool(absent.any()))
 
 
-def _check_told(name: str, told: bool, where: str) -> None:
-    if not told:
-        raise DataError(f"{where}: column {name!r} has no value in any train row; leave it out with --drop {name}")
+def _moments(values: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation, exact enough for numbers of any size; a constant column has deviation 1, and becomes "
+    "zeros.
+    """
+    low, high = values.min(), values.max()
+    if low == high:  # it tells nothing, and may tell something in another training set
+        return float(low), 1.0
+    if max(abs(low), abs(high)) > _HUGE:
+        mean, scale = _moments(values / 4 / len(values))
+        return mean * 4 * len(values), scale * 4 * len(values)
+    mean = values.mean()
+    apart = values - mean
+    most = np.abs(apart).max()  # squares of apart / most neither overflow nor vanish
+    return float(mean), float(most * np.sqrt(np.mean(np.square(apart / most))))
 
 
-def _check_kind(plan: ColumnPlan, column: Column, where: str) -> None:
-    empty = column.kind != "category" and np.isnan(column.values).all()  # nothing tells what kind it would be
-    numeric = {"number", "boolean"}
-    if not empty and column.kind != plan.kind and not {column.kind, plan.kind} <= numeric:
-        first = column.categories[column.values[column.values >= 0][0]] if column.kind == "category" else "numbers"
-        raise DataError(
-            f"{where}: column {plan.name!r} holds a {column.kind} (such as {first!r}), but was trained as a "
-            f"{plan.kind}; give it values of that kind"
-        )
+def _standardised(values: np.ndarray, mean: float, scale: float) -> np.ndarray:
+    if max(abs(mean), scale, np.abs(values).max(initial=0)) > _HUGE:
+        values, mean, scale = values / 4, mean / 4, scale / 4
+    return (values - mean) / scale
+
+
+def _alike(plan: ColumnPlan, column: Column, where: str) -> Column:
+    """The column in the plan's kind, where it can have it without a change of meaning."""
+    if column.kind == plan.kind:
+        return column
+    if plan.kind == "category" and column.text is not None:
+        return column.text
+    if column.kind != "category" and np.isnan(column.values).all():  # nothing tells what kind it would be
+        values = np.full(len(column.values), -1, np.int32) if plan.kind == "category" else column.values
+        return Column("category" if plan.kind == "category" else column.kind, values)
+    if (plan.kind, column.kind) == ("number", "boolean"):
+        return column
+    if (plan.kind, column.kind) == ("boolean", "number"):
+        odd = ~(np.isnan(column.values) | (column.values == 0) | (column.values == 1))
+        if not odd.any():
+            return column
+        first: Any = float(column.values[np.argmax(odd)])
+    else:
+        shown = column.values[column.values >= 0] if column.kind == "category" else column.values
+        first = column.categories[shown[0]] if column.kind == "category" and len(shown) else "numbers"
+    raise DataError(
+        f"{where}: column {plan.name!r} holds a {column.kind} (such as {first!r:.80}), but was trained as a "
+        f"{plan.kind}; give it values of that kind"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
+
+
+def _zeros(rows: int, width: int, where: str) -> np.ndarray:
+    try:
+        return np.zeros((rows, width), np.float32)
+    except MemoryError:
+        raise CapacityError(
+            f"{where}: {rows:,} rows of {width:,} features take {format_bytes(rows * width * 4)}, more than there is; "
+            f"leave columns of many categories out with --drop"
+        ) from None

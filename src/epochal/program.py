@@ -21,18 +21,30 @@ from epochal.score import Score
 class Program:
     """Places data, starts states, runs stretches and counts errors. Holds no data and no state of a run."""
 
-    def __init__(self, model: Model, recipe: Recipe, example_shape: tuple[int, ...], classes: int):
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        example_shape: tuple[int, ...],
+        classes: int,
+        memory_bytes: int | None = None,
+    ):
+        """`memory_bytes` is what rows may take on the device; left out: what it has free at the time."""
         self.spec = Spec(model, recipe.optimizer, recipe.schedule, bool(recipe.l1 or recipe.l2))
         self.recipe, self.example_shape, self.classes = recipe, example_shape, classes
+        self.memory_bytes = memory_bytes
 
-    def place(self, split: Split, memory_bytes: int | None = None) -> Placed:
+    def place(self, split: Split) -> Placed:
         """`split` where it can be scored: on the device as a whole, or in blocks if it needs more than is granted."""
+        residency = scoring(len(split), split.row_bytes, self.granted())
         with precision(self.recipe.dtype):
-            return place(
-                split, self.recipe.dtype, scoring(len(split), split.row_bytes, _granted(memory_bytes)).block_rows
-            )
+            return place(split, self.recipe.dtype, residency.block_rows)
 
-    def settle(self, data: Dataset, plan: Plan, memory_bytes: int | None = None) -> tuple[Placed, Placed, Residency]:
+    def granted(self) -> int:
+        """Bytes that rows and program may take on the device."""
+        return granted_bytes() if self.memory_bytes is None else self.memory_bytes
+
+    def settle(self, data: Dataset, plan: Plan) -> tuple[Placed, Placed, Residency]:
         """Decide where the train and valid rows are to be, compile for that, and put them there.
 
         The decision rests on the compiled program's own account of the memory that it takes.
@@ -40,7 +52,7 @@ class Program:
         train, valid = data.train, data.valid
         program = self._compile(plan, train, len(train), plan.steps)
         needs = Needs(len(train), len(valid), train.row_bytes, plan.batch_size, plan.steps, program)
-        residency = decide(needs, _granted(memory_bytes))
+        residency = decide(needs, self.granted())
         if residency.kind == "chunked":
             self._compile(plan, train, residency.chunk_steps * plan.batch_size, residency.chunk_steps)
         self._compile_count(valid, residency.block_rows)
@@ -123,7 +135,3 @@ class Program:
                 blocks.append(np.array(epoch.probabilities(self.spec, params, rows, count))[:count])
                 del rows
         return np.concatenate(blocks)
-
-
-def _granted(memory_bytes: int | None) -> int:
-    return granted_bytes() if memory_bytes is None else memory_bytes

@@ -11,6 +11,10 @@ from epochal.errors import RecipeError
 
 Holdout = Literal["auto", "last", "stratified"]
 Color = Literal["auto", "grey", "rgb"]
+Storage = Literal["auto", "uint8", "float16", "bfloat16", "float32"]
+
+
+_CHOICES = {"holdout": get_args(Holdout), "color": get_args(Color), "storage": get_args(Storage)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +72,17 @@ class Reading:
     color: Color = "auto"
     """Images become grey or rgb; auto: grey where all of them are."""
 
+    storage: Storage = "auto"
+    """Dtype of the features on the device; auto: the file's own. float16 and bfloat16 round."""
+
     host_memory: str | int | None = None
-    """What files may unpack to, like 2GB; left out: half of the free memory."""
+    """What files may unpack to, like 2GB, larger ones are read piece by piece; left out: half of the free memory."""
 
     offline: bool = False
     """Never fetch a data set by name."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("holdout", get_args(Holdout)), ("color", get_args(Color))):
+        for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise RecipeError(f"{name}: must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         for name in ("valid_fraction", "test_fraction"):

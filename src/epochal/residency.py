@@ -14,6 +14,7 @@ from epochal.errors import CapacityError
 from epochal.memory import format_bytes
 from epochal.placement import Placed, Work, put, put_rows
 from epochal.plan import Plan
+from epochal.rows import as_array
 
 _INDEX_BYTES = 4
 SCORING_SHARE = 4
@@ -147,7 +148,7 @@ def place(split: Split, dtype: str, block_rows: int, plan: Plan | None = None, c
     """
     whole = chunk_steps >= plan.steps if plan else block_rows >= len(split)
     if whole:
-        return Resident(put_rows(split.x, split.y, split.divisor, dtype), plan)
+        return Resident(put_rows(as_array(split.x), split.y, split.divisor, dtype), plan)
     return Chunked(split, dtype, block_rows, plan, chunk_steps)
 
 

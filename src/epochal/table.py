@@ -1,7 +1,7 @@
 """Rows in columns of their own kinds, as a table's reader leaves them: not yet numbers for a model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,12 +11,17 @@ import numpy as np
 class Column:
     """One column. Numbers and booleans (0, 1) are float64 with NaN for a missing value; categories are int32 codes.
 
-    A code numbers `categories`, -1 is a missing value.
+    A code numbers `categories`, -1 is a missing value. `text` is the same column as a category, where its kind was
+    found from few cells of text: other rows may tell that `1` and `2` are codes beside `A`, and no numbers.
     """
 
     kind: Literal["number", "boolean", "category"]
     values: np.ndarray
     categories: tuple[str, ...] = ()
+    text: "Column | None" = None
+
+    def __getitem__(self, rows: slice | np.ndarray) -> "Column":
+        return replace(self, values=self.values[rows], text=self.text[rows] if self.text else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,5 +34,4 @@ class Table:
         return len(next(iter(self.columns.values())).values)
 
     def __getitem__(self, rows: slice | np.ndarray) -> "Table":
-        taken = {name: Column(c.kind, c.values[rows], c.categories) for name, c in self.columns.items()}
-        return Table(taken)
+        return Table({name: column[rows] for name, column in self.columns.items()})

@@ -46,9 +46,9 @@ class Training(Iterator[Epoch]):
                 f"batch_size: {recipe.batch_size:,} is more than the {len(data.train):,} train rows, and drop_last "
                 f"leaves the smaller minibatch out; take a smaller batch_size, or keep the last minibatch"
             )
-        self.program = Program(model, recipe, data.example_shape, len(data.classes))
+        self.program = Program(model, recipe, data.example_shape, len(data.classes), memory_bytes)
         begun = time.perf_counter()
-        self.placed, self._valid, self.residency = self.program.settle(data, self.plan, memory_bytes)
+        self.placed, self._valid, self.residency = self.program.settle(data, self.plan)
         self.seconds = {"compile": time.perf_counter() - begun, "train": 0.0}
         self.rule = Patience(recipe.patience_steps, recipe.patience_increase, recipe.improvement_threshold)
         self.step = 0
@@ -57,7 +57,7 @@ class Training(Iterator[Epoch]):
         self.stopped: str | None = None
         self.params: Any = None
         self._epoch = _Running()
-        self._moments = self._loop()
+        self._moments = self._run()
 
     def __next__(self) -> Epoch:
         return next(moment.epoch for moment in self._moments if moment.epoch)
@@ -82,6 +82,13 @@ class Training(Iterator[Epoch]):
             self.stopped or "caller", self.data.classes, self.data.divisor, dict(self.seconds), self.data, folder,
             self.data.preprocessing,
         )  # fmt: skip
+
+    def _run(self) -> Iterator[Moment]:
+        try:
+            yield from self._loop()
+        finally:
+            self.placed.close()
+            self._valid.close()
 
     def _loop(self) -> Iterator[Moment]:
         """The tutorials' early stopping, to the step; the order of the rows depends on the seed and the epoch alone."""

@@ -199,7 +199,7 @@ def test_one_file_of_a_pair_missing_is_refused_by_its_name(folder, missing):
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path):
-    (tmp_path / "cat.png").touch()
+    (tmp_path / "cat.txt").touch()
     assert f"train-{IMAGES}" in refusal(load, tmp_path)
 
 

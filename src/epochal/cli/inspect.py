@@ -66,13 +66,17 @@ def inspect(
 def _told(dataset: "Dataset") -> dict[str, Any]:
     import numpy as np
 
+    from epochal.rows import blocks
+
     splits = {}
     for name, split in zip(("train", "valid", "test"), dataset, strict=True):
+        seen = [(float(b.min()), float(b.max()), float(b.sum(dtype=np.float64)), b.size) for _, b in blocks(split.x)]
+        least, most, sums, counts = zip(*seen, strict=True)
         splits[name] = {
             "rows": len(split),
-            "least": float(split.x.min()),
-            "most": float(split.x.max()),
-            "mean": float(split.x.mean(dtype=np.float64)),
+            "least": min(least),
+            "most": max(most),
+            "mean": sum(sums) / sum(counts),
             "class_counts": np.bincount(split.y, minlength=len(dataset.classes)).tolist(),
         }
     return {

@@ -56,6 +56,7 @@ def train(
     from epochal.cli import output
     from epochal.cli.progress import watch
     from epochal.loading import load
+    from epochal.rows import FileRows
 
     begun = time.perf_counter()
     model = architecture.build()
@@ -65,6 +66,10 @@ def train(
     say(output.describe_data(dataset))
     fitting = training.train(model, dataset, recipe, memory_bytes=amount(memory, "--memory"))
     say(f"{model} · {fitting.residency.kind}: {fitting.residency.why}")
+    if isinstance(dataset.train.x, FileRows) and recipe.shuffle == "full":
+        say(
+            "note: the rows stay in the file, and a full shuffle reads it row by row; --shuffle blocks reads it in runs"
+        )
     folder = run.RunFolder(out or run.new_folder(Path("runs"), f"{Path(dataset.source).stem}-{model.name}"), fitting)
     try:
         with stopping(fitting):

@@ -7,7 +7,7 @@ from typing import Any
 
 from epochal.errors import DataError
 from epochal.reading import Reading
-from epochal.sources import arrays, idx, named, npy, tutorials
+from epochal.sources import arrays, arrow, frames, idx, images, named, npy, tables, tutorials
 from epochal.sources.files import locate, memory_limit, read_bytes
 from epochal.sources.raw import Part, Raw
 
@@ -25,38 +25,56 @@ def read(source: Any, reading: Reading, *, labelled: bool = True) -> Raw:
     Where it is not to be `labelled`, a column or folder of labels may be missing, and is left out if it is there.
     """
     limit = memory_limit(reading.host_memory)
-    raw = _read_one(source, reading, limit)
+    raw = _read_one(source, reading, limit, labelled)
     if reading.labels is not None:
         raw = _labelled(raw, reading.labels, limit)
-    others = {name: _read_one(path, reading, limit) for name in ("valid", "test") if (path := getattr(reading, name))}
+    others = {name: _read_one(path, reading, limit, labelled) for name in ("valid", "test") if (path := getattr(reading, name))}
     return _joined(raw, others) if others else raw
 
 
-def _read_one(source: Any, reading: Reading, limit: int) -> Raw:
+def _read_one(source: Any, reading: Reading, limit: int, labelled: bool) -> Raw:
     if isinstance(source, (str, Path)):
-        return _read_named(source, reading, limit)
+        return _read_named(source, reading, limit, labelled)
+    if arrow.is_dataset(source):
+        return arrow.read_object(source, reading, limit, labelled=labelled)
+    if frames.holds_frames(source):
+        return frames.read(source, reading, limit, labelled=labelled)
     if reading.labels is not None and not isinstance(source, (tuple, Mapping)):
         return Raw("arrays", {"train": Part(arrays.as_array(source, "arrays: features"))})
     return arrays.read(source)
 
 
-def _read_named(source: str | Path, reading: Reading, limit: int) -> Raw:
+def _read_named(source: str | Path, reading: Reading, limit: int, labelled: bool) -> Raw:
     path = locate(source)
     if path is None:
         if str(source).lower() in named.NAMES:
             return named.read(str(source).lower(), offline=reading.offline, limit=limit)
+        if files := tables.matching(str(source)):
+            return tables.read_table(files, reading, limit, labelled=labelled, name=str(source))
         raise DataError(_unknown(str(source)))
     if path.is_dir():
-        return idx.read_folder(path, limit)
-    suffix = next((s for s in map(str.lower, reversed(path.suffixes)) if s != ".gz"), "")
+        return _read_folder(path, reading, limit, labelled)
+    suffix = tables.suffix_of(path)
     if reader := _READERS.get(suffix):
         return reader(path, reading, limit)
+    if suffix in tables.SUFFIXES:
+        return tables.read_table(path, reading, limit, labelled=labelled)
     if idx.is_idx(path):
         return idx.read_file(path, limit, alone=reading.labels is not None)
     raise DataError(
         f"{path}: the form of this file is not known; epochal reads .pkl and .pkl.gz as the tutorials write them, "
-        f"IDX files and folders of them, .npz and .npy"
+        f"IDX files and folders of them, .npz and .npy, and tables: {', '.join(tables.SUFFIXES)}"
     )
+
+
+def _read_folder(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:
+    if arrow.is_saved(path):
+        return arrow.read_saved(path, reading, limit, labelled=labelled)
+    if arrow.is_saved(path):
+        return arrow.read_saved(path, reading, limit, labelled=labelled)
+    if not any(path.glob("*-ubyte*")) and images.is_folder(path):
+        return images.read_folder(path, reading, limit, labelled=labelled)
+    return idx.read_folder(path, limit)
 
 
 def _joined(raw: Raw, others: Mapping[str, Raw]) -> Raw:
@@ -85,7 +103,7 @@ def _labelled(raw: Raw, labels: Any, limit: int) -> Raw:
             raise DataError(f"labels: there is no file {labels}; check its path")
         files = (*files, path)
         labels = idx.read_idx(path, limit) if idx.is_idx(path) else npy.read_npy(read_bytes(path, limit), str(path))
-    part = Part(raw.splits["train"].x, arrays.as_array(labels, f"{raw.name}: labels"))
+    part = replace(raw.splits["train"], y=arrays.as_array(labels, f"{raw.name}: labels"))
     return replace(raw, splits={"train": part}, files=files)
 
 

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from epochal.errors import DataError, RecipeError
 from epochal.memory import available_bytes, format_bytes, parse_bytes
+from epochal.rows import MappedFile
 
 _GZIP = b"\x1f\x8b"
 # A decoder hands back the rest of a piece after each member: with small pieces, a file of a million empty members costs
@@ -46,10 +47,11 @@ def first_bytes(path: Path, count: int) -> bytes:
         return b""
 
 
-def read_bytes(path: Path, limit: int) -> memoryview:
+def read_bytes(path: Path, limit: int, *, mappable: bool = False) -> memoryview:
     """The bytes of `path`, read-only, decompressed where it is gzip.
 
-    Raises DataError; never holds more than `limit` bytes (and the growth of one buffer).
+    Raises DataError; never holds more than `limit` bytes (and the growth of one buffer). A larger file that is not
+    packed is mapped instead, where that is allowed.
     """
     _bounded(0, limit, path)
     try:
@@ -57,6 +59,8 @@ def read_bytes(path: Path, limit: int) -> memoryview:
             head = file.peek(2)[:2]
             if not head:
                 raise DataError(f"{path}: byte 0: the file is empty; fetch or write it again")
+            if mappable and not _GZIP.startswith(head) and path.stat().st_size > limit:
+                return memoryview(MappedFile.open(path)).toreadonly()
             # A lone first byte of gzip's two is the start of a cut file, and of no other form.
             out = _unpacked(file, path, limit) if _GZIP.startswith(head) else _plain(file, path, limit)
     except OSError as error:

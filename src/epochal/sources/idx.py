@@ -59,7 +59,7 @@ def read_file(path: Path, limit: int, *, alone: bool = False) -> Raw:
 
 def read_idx(path: Path, limit: int) -> np.ndarray:
     """The array in an IDX file, a view of the bytes read; raises DataError unless its size is exactly as declared."""
-    data = read_bytes(path, limit)
+    data = read_bytes(path, limit, mappable=True)
     if not _is_magic(data[:4]):
         raise DataError(
             f"{path}: byte 0: magic number {bytes(data[:4]).hex(' ')}, expected 00 00, a type (08, 09, 0b to 0e) and "

@@ -1,7 +1,7 @@
 """A function called in a process of its own, so that a native decoder that crashes on a file takes nothing with it.
 
-The child has a limit on memory and time, imports no JAX, and speaks through pipes: plain values as JSON, arrays as their
-bytes. Nothing is pickled. It guards against crashes, hangs and bombs; it is no sandbox.
+The child has a limit on memory and time, imports no JAX, and speaks through pipes: plain values as JSON, arrays as
+their bytes. Nothing is pickled. It guards against crashes, hangs and bombs; it is no sandbox.
 """
 
 import json
@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,25 +25,29 @@ from epochal.memory import format_bytes
 START_BYTES = 2 << 30
 """Address space of a child beside what it reads: libraries and the stacks of threads, most of it never touched."""
 
-_BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from epochal.sources.isolated import _serve; _serve()"
+_BEGIN = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from epochal.sources.isolated import _serve; _serve()"
+)
+_ARRAY = "\0array"
 _REMEDY = "it is damaged or hostile; fetch or write it again"
 
 
 def call(function: Callable[..., Any], *arguments: Any, where: str, memory_bytes: int, seconds: float) -> Any:
     """What `function(*arguments)` returns, called in a new process. `where` begins the messages.
 
-    `function` is one of a module. Arguments and result are trees of lists, dictionaries (text as keys), plain values and
-    number arrays. The child may take `memory_bytes` beside what libraries need, and must answer within `seconds`.
-    Raises the child's DataError, or a DataError where it crashes, is too slow or takes too much memory; RuntimeError with
-    the child's traceback for any other exception.
+    `function` is one of a module. Arguments and result are trees of lists, dictionaries (text as keys), plain values
+    and number arrays. The child may take `memory_bytes` beside what libraries need, and must answer within `seconds`.
+    Raises the child's DataError, or a DataError where it crashes, is too slow or takes too much memory; RuntimeError
+    with the child's traceback for any other exception.
     """
     words = [sys.executable, "-P", "-c", _BEGIN, json.dumps(sys.path)]
     request = [function.__module__, function.__qualname__, list(arguments), int(memory_bytes), seconds]
     quiet = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as complaints:
         child = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, env=quiet, start_new_session=True
-        )
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, env=quiet, start_new_session=True,
+            pipesize=1 << 20,
+        )  # fmt: skip
         late = threading.Event()
 
         def stop() -> None:
@@ -53,7 +57,7 @@ def call(function: Callable[..., Any], *arguments: Any, where: str, memory_bytes
         clock = threading.Timer(seconds, stop)
         clock.start()
         try:
-            answer = _converse(child, request, memory_bytes)
+            answer = _converse(child, request)
         finally:
             clock.cancel()
             child.kill()  # it has answered, or never will
@@ -69,20 +73,20 @@ def call(function: Callable[..., Any], *arguments: Any, where: str, memory_bytes
         raise DataError(value)
     if kind == "memory":
         raise DataError(
-            f"{where}: needs more than {format_bytes(memory_bytes)}, the memory granted for reading; if the file is sound, "
-            f"grant more with --host-memory (memory_bytes=…)"
+            f"{where}: needs more than {format_bytes(memory_bytes)}, the memory granted for reading; if the file is "
+            f"sound, grant more with --host-memory (memory_bytes=…)"
         )
     raise RuntimeError(f"{where}: the process that reads it failed:\n{value}")
 
 
-def _converse(child: subprocess.Popen[bytes], request: Any, most: int) -> Any:
+def _converse(child: subprocess.Popen[bytes], request: Any) -> Any:
     """The child's answer, None where it ends without a whole one."""
     assert child.stdin
     assert child.stdout
     with child.stdin, child.stdout, suppress(BrokenPipeError, EOFError, ValueError):
         _send(child.stdin, request)
         child.stdin.close()
-        return _receive(child.stdout, most)
+        return _receive(child.stdout)
     return None
 
 
@@ -101,9 +105,9 @@ def _serve() -> None:
     # Whatever a library prints must not mix with the answer.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    module, name, arguments, memory_bytes, seconds = _receive(sys.stdin.buffer, None)
+    module, name, arguments, memory_bytes, seconds = _receive(sys.stdin.buffer)
     try:
-        function = import_module(module)
+        function: Any = import_module(module)
         for part in name.split("."):
             function = getattr(function, part)
         _limit(memory_bytes, seconds)
@@ -130,7 +134,7 @@ def _limit(memory_bytes: int, seconds: float) -> None:
             resource.setrlimit(getattr(resource, what), (most, most))
 
 
-def _send(stream: BinaryIO, value: Any) -> None:
+def _send(stream: IO[bytes], value: Any) -> None:
     """`value` as a length, JSON, and the bytes of its arrays."""
     arrays: list[np.ndarray] = []
 
@@ -149,39 +153,34 @@ def _send(stream: BinaryIO, value: Any) -> None:
     stream.flush()
 
 
-_ARRAY = "\0array"
+def _receive(stream: IO[bytes]) -> Any:
+    """What `_send` wrote. Raises EOFError where it ends too early."""
+    text = _exactly(stream, int.from_bytes(_exactly(stream, 8), "little"))
+    arrays: list[np.ndarray] = []
 
-
-def _receive(stream: BinaryIO, most: int | None) -> Any:
-    """What `_send` wrote. Raises EOFError where it ends too early, or means more than `most` bytes of arrays."""
-    text = _exactly(stream, bytearray(int.from_bytes(_exactly(stream, bytearray(8)), "little")))
-    used = 0
-
-    def array(told: dict[str, Any]) -> Any:
-        nonlocal used
+    def place(told: dict[str, Any]) -> Any:
         if list(told) != [_ARRAY]:
             return told
         dtype, shape = told[_ARRAY]
-        made = np.empty(shape, dtype)
-        used += made.nbytes
-        if most is not None and used > most:
-            raise EOFError
-        waiting.append(made)
-        return made
+        arrays.append(np.empty(shape, dtype))
+        return arrays[-1]
 
-    waiting: list[np.ndarray] = []
-    value = json.loads(text, object_hook=array)
-    for made in waiting:
-        _exactly(stream, made.reshape(-1).view(np.uint8).data)
+    value = json.loads(text, object_hook=place)
+    for array in arrays:
+        _fill(stream, array.reshape(-1).view(np.uint8).data)
     return value
 
 
-def _exactly[Buffer: (bytearray, memoryview)](stream: BinaryIO, buffer: Buffer) -> Buffer:
-    """`buffer`, filled from the stream."""
-    view = memoryview(buffer)
+def _exactly(stream: Any, count: int) -> bytearray:
+    """The next `count` bytes of the stream. Raises EOFError."""
+    buffer = bytearray(count)
+    _fill(stream, memoryview(buffer))
+    return buffer
+
+
+def _fill(stream: Any, view: memoryview) -> None:
     while view:
-        count = stream.readinto(view)  # type: ignore[attr-defined]
+        count = stream.readinto(view)
         if not count:
             raise EOFError
         view = view[count:]
-    return buffer

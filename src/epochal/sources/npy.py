@@ -28,7 +28,7 @@ _EXPECTED = (
 
 def read_array(path: Path, limit: int) -> Raw:
     """A `.npy` file of examples, without labels."""
-    return Raw(path.name, {"train": Part(read_npy(read_bytes(path, limit), str(path)))}, (path,))
+    return Raw(path.name, {"train": Part(read_npy(read_bytes(path, limit, mappable=True), str(path)))}, (path,))
 
 
 def read_archive(path: Path, limit: int) -> Raw:

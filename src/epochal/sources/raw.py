@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from epochal.rows import Rows
 from epochal.table import Table
 
 
@@ -17,7 +18,7 @@ class Part:
     `groups` and `times`, one value a row, say how rows may be held out.
     """
 
-    x: np.ndarray | Table
+    x: Rows | Table
     y: Any = None
     groups: np.ndarray | None = None
     times: np.ndarray | None = None

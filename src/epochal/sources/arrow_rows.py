@@ -1,0 +1,246 @@
+"""Columns of Arrow record batches: encoded images, arrays, cells. What files need is called in a process of its own."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from epochal.errors import DataError
+from epochal.memory import format_bytes
+from epochal.sources import columnar
+from epochal.sources.files import brief
+from epochal.sources.pixels import answer, decode
+from epochal.sources.roles import Roles
+
+END = b"\xff\xff\xff\xff\0\0\0\0"  # what a stream ends with; without it, record batches may be missing
+MAX_AXES = 8
+
+Batches = Iterable[tuple[str, int, Any]]
+"""Record batches, each with the place that it is from (a file) and the number of its first row there."""
+
+
+def outline(paths: list[str]) -> dict[str, Any]:
+    """Rows of each file, and the names of the columns with their kinds."""
+    schema: Any = None
+    rows, names, kinds = [], [], []
+    for path in paths:
+        try:
+            data = _mapped(path)
+            stream = _stream(path)
+            rows.append(sum(batch.num_rows for batch in stream))
+            names, kinds = stream.schema.names, [kind(field.type) for field in stream.schema]
+            whole = data.size() >= len(END) and data.read_at(len(END), data.size() - len(END)) == END
+        except Exception as error:
+            _refuse(path, error)
+        if not whole:
+            raise DataError(f"{path}: does not end as an Arrow stream does; it is cut short, fetch or write it again")
+        if schema is not None and not stream.schema.equals(schema):
+            raise DataError(f"{path}: has other columns than {paths[0]}; the files of one split must be alike")
+        schema = schema or stream.schema
+    return {"rows": rows, "names": names, "kinds": kinds}
+
+
+def kind(arrow_type: Any) -> str:
+    """What a column of this type can be: image, array, or cell."""
+    import pyarrow as pa
+
+    arrow_type = getattr(arrow_type, "storage_type", arrow_type)
+    if pa.types.is_struct(arrow_type):
+        names = {arrow_type.field(i).name for i in range(arrow_type.num_fields)}
+        return "image" if names == {"bytes", "path"} else "cell"
+    if pa.types.is_binary(arrow_type) or pa.types.is_large_binary(arrow_type):
+        return "image"
+    return "array" if _is_list(arrow_type) else "cell"
+
+
+def _is_list(arrow_type: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type) or pa.types.is_fixed_size_list(arrow_type)
+
+
+def _mapped(path: str) -> Any:
+    import pyarrow as pa
+
+    if not Path(path).stat().st_size:
+        raise DataError(f"{path}: byte 0: the file is empty; fetch or write it again")
+    return pa.memory_map(path)
+
+
+def _stream(path: str) -> Any:
+    import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())
+    return pa.ipc.open_stream(_mapped(path))
+
+
+def _refuse(path: str, error: Exception) -> NoReturn:
+    if isinstance(error, DataError | MemoryError):
+        raise error
+    raise DataError(f"{path}: is no sound Arrow stream ({brief(error)[:200]}); fetch or write it again") from None
+
+
+def opened(paths: Sequence[str], begin: int = 0, end: int | None = None) -> Iterator[tuple[str, int, Any]]:
+    """The rows from `begin` to `end` of files one after the other, in batches that have been checked."""
+    row = 0
+    for path in paths:
+        first = row
+        try:
+            for batch in _stream(path):
+                rows = batch.num_rows
+                low, high = max(begin - row, 0), rows if end is None else min(end - row, rows)
+                if low < high:
+                    batch.validate(full=True)
+                    yield path, row - first + low, batch.slice(low, high - low)
+                row += rows
+        except Exception as error:
+            _refuse(path, error)
+
+
+def decode_rows(asked: list[Any], paths: list[str], column: str, begin: int, end: int) -> dict[str, Any]:
+    """Decode the images in some rows of a column of files, and answer as `pixels` does."""
+    names, sources = zip(*encoded(opened(paths, begin, end), column), strict=True)
+    return answer(decode(asked, names, sources))
+
+
+def decode_bytes(asked: list[Any], names: list[str], data: np.ndarray, sizes: np.ndarray) -> dict[str, Any]:
+    """Decode images that lie one after the other in `data`, and answer as `pixels` does."""
+    ends = np.cumsum(sizes)
+    return answer(decode(asked, names, [data[end - size : end].data for end, size in zip(ends, sizes, strict=True)]))
+
+
+def encoded(batches: Batches, column: str) -> Iterator[tuple[str, memoryview]]:
+    """The encoded image of every row, after the row's place. Raises DataError for a row that has none."""
+    import pyarrow as pa
+
+    for where, first, batch in batches:
+        array = _storage(batch.column(column))
+        if pa.types.is_struct(array.type):
+            array = array.flatten()[array.type.get_field_index("bytes")]
+        if pa.types.is_null(array.type) or not (pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type)):
+            array = pa.nulls(len(array), pa.binary())
+        for row, value in enumerate(array):
+            place = f"{where}: row {first + row:,}"
+            if not value.is_valid:
+                raise DataError(
+                    f"{place}: column {column!r} holds no bytes of an image (a path at most); save the data set again "
+                    f"with its images embedded"
+                )
+            yield place, memoryview(value.as_buffer())
+
+
+def _storage(array: Any) -> Any:
+    return getattr(array, "storage", array)
+
+
+def read_arrays(paths: list[str], column: str, limit: int) -> np.ndarray:
+    """A column of nested lists as one array."""
+    return arrays(opened(paths), column, limit)
+
+
+def arrays(batches: Batches, column: str, limit: int) -> np.ndarray:
+    """Nested lists of numbers, which must all have one shape, as an array [rows, …]. Raises DataError."""
+    pieces: list[np.ndarray] = []
+    size = 0
+    for where, first, batch in batches:
+        piece = _array(_storage(batch.column(column)), f"{where}: column {column!r}", first)
+        if pieces and piece.shape[1:] != pieces[0].shape[1:]:
+            raise DataError(
+                f"{where}: column {column!r}: row {first:,} has shape {list(piece.shape[1:])}, but row 0 of the data "
+                f"{list(pieces[0].shape[1:])}; all rows must be alike: pad or cut them"
+            )
+        pieces.append(piece)
+        size += piece.nbytes
+        if size > limit:
+            raise DataError(
+                f"{where}: column {column!r} takes more than {format_bytes(limit)}, the memory granted for reading; "
+                f"grant more with --host-memory (memory_bytes=…)"
+            )
+    out = np.concatenate(pieces)
+    out.flags.writeable = False
+    return out
+
+
+def _array(array: Any, where: str, first: int) -> np.ndarray:
+    """Lists of lists … of numbers, all of one length on each level."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    rows, shape = len(array), [len(array)]
+
+    def refuse(place: int, what: str, remedy: str) -> NoReturn:
+        raise DataError(f"{where}: row {first + place * rows // len(array):,} holds {what}; {remedy}")
+
+    while _is_list(array.type):
+        if array.null_count:
+            refuse(_first_null(array), "a missing list", "fill it in, or drop the row")
+        sizes, places = np.unique(
+            compute.call_function("list_value_length", [array]).to_numpy(zero_copy_only=False), return_index=True
+        )
+        if len(sizes) > 1:
+            found = f"a list of another length than a row before it (of {sizes[0]:,} to {sizes[-1]:,} values)"
+            refuse(int(places.max()), found, "all rows must be alike: pad or cut them")
+        if not sizes[0] or len(shape) == MAX_AXES:
+            refuse(0, f"an empty list, or lists of more than {MAX_AXES - 1} levels", "leave the column out with --drop")
+        shape.append(int(sizes[0]))
+        array = _storage(array.flatten())
+    if array.null_count:
+        refuse(_first_null(array), "a missing value", "fill it in, or drop the row")
+    if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or pa.types.is_boolean(array.type)):
+        refuse(0, f"{str(array.type)[:80]} in lists", "arrays hold numbers alone: leave the column out with --drop")
+    return array.to_numpy(zero_copy_only=False).reshape(shape)
+
+
+def _first_null(array: Any) -> int:
+    return array.is_null().index(True).as_py()
+
+
+def read_cells(
+    paths: list[str], roles: list[Any], classes: dict[str, list[str]], where: str, limit: int
+) -> list[list[Any]]:
+    """The columns of cells that have a role, in the plain form of `columnar`."""
+    features, *told = roles
+    return cells(opened(paths), Roles(tuple(features), *told, dropped=()), classes, where, limit)
+
+
+def cells(
+    batches: Batches, roles: Roles, classes: Mapping[str, Sequence[str]], where: str, limit: int
+) -> list[list[Any]]:
+    """The columns of cells that have a role, in the plain form of `columnar`; class labels become their names."""
+    import pyarrow as pa
+
+    wanted = [*roles.features, *roles.told]
+
+    def named() -> Iterator[Any]:
+        for place, first, batch in batches:
+            columns = [batch.column(name) for name in wanted]
+            for i, name in enumerate(wanted):
+                if name in classes:
+                    columns[i] = _names(columns[i], classes[name], f"{place}: column {name!r}", first)
+            yield pa.record_batch(columns, names=wanted)
+
+    checked = named()
+    head = next(checked, None)
+    if head is None or not wanted:
+        return []
+    grown = columnar.grow(head.schema, chain([head], checked), roles, where, limit)
+    return [column.plain(name) for name, column in grown.items()]
+
+
+def _names(array: Any, classes: Sequence[str], where: str, first: int) -> Any:
+    """Codes of classes as their names; -1, as usual for rows without a label, as a missing value."""
+    import pyarrow as pa
+
+    codes = array.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    wrong = (codes < -1) | (codes >= len(classes))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"{where}: row {first + row:,} holds class {codes[row]}, but {len(classes)} classes have a name; the data "
+            f"are damaged, fetch or write them again"
+        )
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes.astype(np.int32), mask=codes < 0), pa.array(list(classes), pa.string())
+    )

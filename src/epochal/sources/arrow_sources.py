@@ -1,0 +1,161 @@
+"""The rows of one split of a `datasets` data set: in files, which other processes read, or in an object."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from epochal.errors import DataError
+from epochal.reading import Reading
+from epochal.sources import arrow_rows, isolated
+from epochal.sources.decoding import decoded
+from epochal.sources.files import brief
+from epochal.sources.pixels import Asked
+from epochal.sources.roles import Roles
+
+_SECONDS, _BYTES_A_SECOND = 60.0, 2e6  # far below what any decoder does: who needs longer hangs
+
+
+class Source(Protocol):
+    """The rows of one split, wherever they are. Columns are called by their names."""
+
+    @property
+    def where(self) -> str:
+        """What messages begin with."""
+        ...
+
+    @property
+    def outline(self) -> dict[str, Any]:
+        """Rows of each file, names of the columns, and their kinds: image, array, cell."""
+        ...
+
+    def place(self, row: int) -> str:
+        """The file and the row, for messages."""
+        ...
+
+    def images(self, column: str, reading: Reading) -> tuple[np.ndarray, list[str]]:
+        """A column of encoded images, decoded, and what was done to them."""
+        ...
+
+    def array(self, column: str) -> np.ndarray:
+        """A column of nested lists."""
+        ...
+
+    def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> list[list[Any]]:
+        """Columns that have a role, in the plain form of `columnar`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """Arrow streams, one after the other."""
+
+    where: str
+    paths: Sequence[Path]
+    limit: int
+
+    def _called(self, function: Any, *arguments: Any) -> Any:
+        size = sum(path.stat().st_size for path in self.paths)
+        where = str(self.paths[0]) if len(self.paths) == 1 else self.where
+        return isolated.call(
+            function, [str(path) for path in self.paths], *arguments,
+            where=where, memory_bytes=2 * self.limit + size, seconds=_SECONDS + size / _BYTES_A_SECOND,
+        )  # fmt: skip
+
+    @cached_property
+    def outline(self) -> dict[str, Any]:
+        """Also checks that every file ends as it should."""
+        return self._called(arrow_rows.outline)
+
+    def place(self, row: int) -> str:
+        """The file and the row in it."""
+        ends = list(accumulate(self.outline["rows"]))
+        at = next(i for i, end in enumerate(ends) if row < end)
+        return f"{self.paths[at]}: row {row - ends[at] + self.outline['rows'][at]:,}"
+
+    def images(self, column: str, reading: Reading) -> tuple[np.ndarray, list[str]]:
+        """Decoded by several processes, each with some of the rows."""
+        names = [str(path) for path in self.paths]
+        asked = Asked.of(reading, sum(self.outline["rows"]), self.limit)
+        decode = (arrow_rows.decode_rows, lambda rows: [names, column, rows.start, rows.stop])
+        return decoded(asked, decode, lambda rows: _several(self, rows))
+
+    def array(self, column: str) -> np.ndarray:
+        """Read by another process."""
+        x = self._called(arrow_rows.read_arrays, column, self.limit)
+        x.flags.writeable = False
+        return x
+
+    def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> list[list[Any]]:
+        """Read by another process."""
+        told = [found.features, found.label, found.split, found.group, found.time]
+        return self._called(arrow_rows.read_cells, told, dict(classes), self.where, self.limit)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A table in memory; `order` numbers its rows, where not all of them in order are meant."""
+
+    where: str
+    table: Any
+    order: np.ndarray | None
+    limit: int
+
+    @cached_property
+    def outline(self) -> dict[str, Any]:
+        """As of a file."""
+        schema = self.table.schema
+        rows = len(self.table) if self.order is None else len(self.order)
+        return {"rows": [rows], "names": schema.names, "kinds": [arrow_rows.kind(field.type) for field in schema]}
+
+    def place(self, row: int) -> str:
+        """The row as the user counts it."""
+        return f"{self.where}: row {row:,}"
+
+    def _batches(self, columns: Sequence[str], rows: range | None = None) -> Iterator[tuple[str, int, Any]]:
+        rows = range(self.outline["rows"][0]) if rows is None else rows
+        try:
+            table = self.table.select(list(dict.fromkeys(columns)))
+            if self.order is None:
+                table = table.slice(rows.start, len(rows))
+            else:
+                table = table.take(self.order[rows.start : rows.stop])
+            batches = [batch for batch in table.combine_chunks().to_batches() if batch.num_rows]
+        except (ValueError, TypeError, IndexError, NotImplementedError) as error:
+            raise DataError(
+                f"{self.where}: its table cannot be read ({brief(error)[:200]}); save it with save_to_disk and name "
+                f"the folder"
+            ) from None
+        first = rows.start
+        for batch in batches:
+            yield self.where, first, batch
+            first += batch.num_rows
+
+    def images(self, column: str, reading: Reading) -> tuple[np.ndarray, list[str]]:
+        """Sent to several processes, which decode them."""
+
+        def told(rows: range) -> list[Any]:
+            names, pieces = zip(*arrow_rows.encoded(self._batches([column], rows), column), strict=True)
+            sizes = np.array([len(piece) for piece in pieces], np.int64)
+            return [list(names), np.frombuffer(b"".join(pieces), np.uint8), sizes]
+
+        asked = Asked.of(reading, self.outline["rows"][0], self.limit)
+        return decoded(asked, (arrow_rows.decode_bytes, told), lambda rows: _several(self, rows))
+
+    def array(self, column: str) -> np.ndarray:
+        """Made here."""
+        return arrow_rows.arrays(self._batches([column]), column, self.limit)
+
+    def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> list[list[Any]]:
+        """Made here."""
+        wanted = [*found.features, *found.told]
+        return arrow_rows.cells(self._batches(wanted), found, classes, self.where, self.limit) if wanted else []
+
+
+def _several(source: Source, rows: range) -> str:
+    place = source.place(rows.start)
+    return place if len(rows) == 1 else f"{place} to {rows.stop - 1:,}"

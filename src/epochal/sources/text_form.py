@@ -1,0 +1,149 @@
+"""The form of a text table: its encoding, its separator, and whether its first row is a header."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from epochal.errors import DataError
+from epochal.memory import format_bytes
+from epochal.sources import cells
+from epochal.sources.files import read_bytes
+
+MAX_LINE = 16 << 20
+_SEPARATORS = ",;\t|"
+_SAMPLE_CHARACTERS = 1 << 16
+_SAMPLE_LINES = 200
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A text table whose form is known. `names` are c0, c1, … where it has no header."""
+
+    path: Path
+    data: memoryview
+    separator: str
+    header: bool
+    names: tuple[str, ...]
+    why: str  # how separator and header were found, in words
+
+
+def open_text(path: Path, limit: int, separator: str | None, header: bool | None, known: Sequence[str]) -> TextFile:
+    """Read `path` and find out its form; `known` are names of columns that the user has said. Raises DataError."""
+    data = read_bytes(path, limit)
+    head = bytes(data[:4])
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or head == b"\0\0\xfe\xff":
+        raise DataError(f"{path}: byte 0: is UTF-16 or UTF-32 text; save it as UTF-8")
+    sample, whole = _sample(path, data)
+    if not "".join(sample).strip():
+        raise DataError(f"{path}: holds no row, only blanks; fetch or write it again")
+    found = _asked(separator, path) if separator else "\t" if ".tsv" in path.suffixes else _sniffed(sample, whole)
+    first, *others = [[cell.strip() for cell in row] for row in _sample_rows(sample, found, whole)] or [[]]
+    told = header if header is not None else _is_header(first, others, known)
+    names = tuple(first) if told else tuple(f"c{i}" for i in range(len(first)))
+    shown = {"\t": "tab", " ": "blank"}.get(found, repr(found))
+    why = f"separated by {shown}, " + (
+        "first row is the header" if told else f"no header, columns c0 … c{len(names) - 1}"
+    )
+    return TextFile(path, data, found, told, names, why)
+
+
+class _View(io.RawIOBase):
+    """Memory as a file, not copied."""
+
+    def __init__(self, data: memoryview):
+        self._rest = data
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
+def lines(path: Path, data: memoryview) -> Iterator[str]:
+    """The lines with their ends. Raises DataError for what is no UTF-8, has NUL, or is too long."""
+    text = io.TextIOWrapper(io.BufferedReader(_View(data), 1 << 20), "utf-8-sig", newline="")
+    try:
+        for number, line in enumerate(iter(partial(text.readline, MAX_LINE), ""), 1):
+            if len(line) == MAX_LINE:
+                raise DataError(
+                    f"{path}: line {number:,} is longer than {format_bytes(MAX_LINE)}; is this a text table? give it "
+                    f"line ends"
+                )
+            if "\0" in line:
+                raise DataError(
+                    f"{path}: line {number:,}, character {line.index(chr(0)) + 1:,} is NUL; the file is damaged, or "
+                    f"UTF-16 text: save it as UTF-8"
+                )
+            yield line
+    except UnicodeDecodeError:
+        raise DataError(_no_utf8(path, data)) from None
+
+
+def _no_utf8(path: Path, data: memoryview) -> str:
+    try:
+        str(data, "utf-8")
+    except UnicodeDecodeError as error:
+        line = bytes(data[: error.start]).count(b"\n") + 1
+        return (
+            f"{path}: byte {error.start:,} (line {line:,}) is 0x{data[error.start]:02x}, which is no UTF-8; "
+            f"if the file is Latin-1 or Windows-1252, save it as UTF-8"
+        )
+    return f"{path}: is no UTF-8; save it as UTF-8"
+
+
+def _asked(separator: str, path: Path) -> str:
+    separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
+    if len(separator) != 1 or separator in '"\r\n\0':
+        raise DataError(
+            f"{path}: the separator must be one character, got {separator!r}; for a tab write --separator tab"
+        )
+    return separator
+
+
+def _sample(path: Path, data: memoryview) -> tuple[list[str], bool]:
+    """The first lines, and whether there are no others."""
+    first: list[str] = []
+    size = 0
+    for line in lines(path, data):
+        if len(first) >= _SAMPLE_LINES or (size >= _SAMPLE_CHARACTERS and len(first) > 1):
+            return first, False
+        first.append(line)
+        size += len(line)
+    return first, True
+
+
+def _sample_rows(sample: list[str], separator: str, whole: bool) -> list[list[str]]:
+    rows: list[list[str]] = []
+    try:
+        rows.extend(csv.reader(sample, delimiter=separator, strict=True))
+    except csv.Error:
+        return [row for row in rows if row]
+    return [row for row in (rows if whole or len(rows) < 2 else rows[:-1]) if row]  # the last one may be cut
+
+
+def _sniffed(sample: list[str], whole: bool) -> str:
+    """The separator that makes most rows equally long, the longest ones where several do."""
+    best, best_score = ",", (0.0, 0)
+    for separator in _SEPARATORS:
+        widths = [len(row) for row in _sample_rows(sample, separator, whole)]
+        usual, count = Counter(widths).most_common(1)[0] if widths else (1, 0)
+        score = (count / len(widths), usual) if usual > 1 else (0.0, 0)
+        if score > best_score:
+            best, best_score = separator, score
+    return best
+
+
+def _is_header(first: list[str], others: list[list[str]], known: Sequence[str]) -> bool:
+    if any(name in first for name in known):
+        return True
+    if first in ([str(i) for i in range(len(first))], [str(i + 1) for i in range(len(first))]) and len(first) > 2:
+        return True  # the names that a data frame without names is written with
+    return len(set(first)) == len(first) and not any(map(cells.is_value, first))
