@@ -54,6 +54,8 @@ def inspect(
             f"{name:<6} {told['rows']:>9,} rows   range {told['least']:g} to {told['most']:g}, mean {told['mean']:.4g}"
         )
     print(_class_table(dataset))
+    if dataset.preprocessing:
+        print("\n".join(column_lines(dataset)))
     print(f"features are divided by {dataset.divisor:g}; fingerprint {dataset.fingerprint[:16]}…")
     print(f"on this device: {residency.kind}: {residency.why}")
     for row in range(min(examples, len(dataset.train))):
@@ -88,6 +90,7 @@ def _told(dataset: "Dataset") -> dict[str, Any]:
         "splits": splits,
         "notes": list(dataset.notes),
         "fingerprint": dataset.fingerprint,
+        "columns": dataset.preprocessing.to_json() if dataset.preprocessing else None,
     }
 
 
@@ -99,6 +102,29 @@ def _class_table(dataset: "Dataset") -> str:
     if len(dataset.classes) > _MOST_CLASSES:
         lines.append(f"… and {len(dataset.classes) - _MOST_CLASSES:,} more classes")
     return "\n".join(lines)
+
+
+def column_lines(dataset: "Dataset") -> list[str]:
+    """What was understood of each column of a table and what becomes of it, by the train rows."""
+    assert dataset.preprocessing
+    lines, begin = [f"{'column':<24} {'kind':<9} features"], 0
+    for plan in dataset.preprocessing.columns:
+        end = begin + plan.width
+        absent = int(dataset.train.x[:, end - 1].sum(dtype=int)) if plan.missing else 0
+        if plan.kind == "number":
+            becomes = f"standardised: mean {plan.mean:.4g}, deviation {plan.scale:.4g}"
+        elif plan.kind == "boolean":
+            becomes = "0 or 1"
+        else:
+            shown = ", ".join(value[:20] for value in plan.categories[:4]) + (", …" if len(plan.categories) > 4 else "")
+            becomes = f"{len(plan.categories):,} values, each a feature, and one for others: {shown}"
+        missing = f"; missing in {absent:,} of {len(dataset.train):,} train rows, told by one more" if absent else ""
+        lines.append(f"{plan.name[:24]:<24} {plan.kind:<9} {becomes}{missing}")
+        begin = end
+    reading = dataset.reading
+    told = {"label": reading.label, "split": reading.split_column, "group": reading.group, "time": reading.time}
+    lines += [f"{name[:24]:<24} {role:<9} not a feature" for role, name in told.items() if name]
+    return lines + [f"{name[:24]:<24} {'left out':<9} by --drop" for name in reading.dropped]
 
 
 def draw(example: "np.ndarray") -> str | None:

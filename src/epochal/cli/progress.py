@@ -65,7 +65,7 @@ class _Clock:
 
     def told(self) -> str:
         """Rate, and the time left if validation brings no more patience."""
-        seconds = time.monotonic() - self.begun - self.training.seconds["compile"]
+        seconds = time.monotonic() - self.begun
         rate = max(1, self.training.step - self.first) / max(seconds, 1e-6)
         left = max(0.0, (self.end_step() - self.training.step) / rate)
         rows = rate * self.training.recipe.batch_size

@@ -12,7 +12,7 @@ from epochal.memory import format_bytes
 from epochal.sources import columnar
 from epochal.sources.files import brief
 from epochal.sources.pixels import answer, decode
-from epochal.sources.roles import Roles
+from epochal.sources.roles import Roles, check_names
 
 END = b"\xff\xff\xff\xff\0\0\0\0"  # what a stream ends with; without it, record batches may be missing
 MAX_AXES = 8
@@ -31,6 +31,7 @@ def outline(paths: list[str]) -> dict[str, Any]:
             stream = _stream(path)
             rows.append(sum(batch.num_rows for batch in stream))
             names, kinds = stream.schema.names, [kind(field.type) for field in stream.schema]
+            check_names(names, path)
             whole = data.size() >= len(END) and data.read_at(len(END), data.size() - len(END)) == END
         except Exception as error:
             _refuse(path, error)

@@ -1,7 +1,6 @@
 """Data sets by name: found on this machine, or fetched from a mirror and checked by SHA-256."""
 
 import importlib.util
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -104,7 +103,7 @@ def _fetch(name: str, offline: bool) -> Path:
         raise DataError(f"{name}: is not on this machine, and --offline forbids to fetch it;\n{here}")
     import pooch
 
-    logging.getLogger("pooch").setLevel(logging.WARNING)
+    pooch.get_logger().setLevel("WARNING")  # pooch tells of every download on standard error
     for file, digest in _SHA256[name].items():
         failures = []
         for mirror in _MIRRORS[name]:
@@ -112,7 +111,8 @@ def _fetch(name: str, offline: bool) -> Path:
                 pooch.retrieve(mirror + file, f"sha256:{digest}", file, folder)
                 break
             except Exception as error:  # pooch passes on whatever the transport raises; the next mirror may answer
-                failures.append(f"{mirror}: {brief(error)}")
+                told = "what came has another SHA-256" if isinstance(error, ValueError) else brief(error)
+                failures.append(f"{mirror}: {told if len(told) <= 120 else type(error).__name__}")
         else:
             raise DataError(f"{name}: {file} could not be fetched ({'; '.join(failures)});\n{here}")
     return folder
