@@ -44,8 +44,10 @@ def test_train_without_arguments_learns_the_digits_offline(place, trained):
 
 def test_the_run_folder_tells_all(place, trained):
     folder = place / "run"
-    assert {path.name for path in folder.iterdir()} == {
-        "recipe.toml", "run.json", "history.jsonl", "best.safetensors", "test-ledger.jsonl"
+    names = {path.name for path in folder.iterdir()}
+    assert len([name for name in names if name.startswith("checkpoint-")]) == 2
+    assert {name for name in names if not name.startswith("checkpoint-")} == {
+        "recipe.toml", "run.json", "history.jsonl", "best.safetensors", "test-ledger.jsonl", "lock",
     }  # fmt: skip
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in history] == [1, 2, 3, 4, 5, 6]
@@ -174,6 +176,7 @@ def test_ctrl_c_keeps_the_best_and_exits_130(place):
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
     assert "interrupted after step" in err
+    assert "epochal resume stopped" in err
     told = json.loads(out)
     assert (told["stopped"], told["test"]) == ("interrupted", None)
     assert load_run(place / "stopped").best.valid.wrong == told["best_validation"]["wrong"]

@@ -12,7 +12,7 @@ import pytest
 
 import epochal
 from epochal import atomic, ledger
-from epochal.run import new_folder
+from epochal.folder import new_folder
 
 RECIPE = epochal.Recipe(epochs=4, batch_size=20)
 

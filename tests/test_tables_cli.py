@@ -42,15 +42,14 @@ def iris(place) -> dict:
     return result("train", "iris.csv", *TRAIN, "--out", "iris-run", cwd=place)
 
 
-@pytest.mark.parametrize("name", SETS)
-@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize(("name", "form"), [("iris", "parquet"), ("wine", "csv"), ("cancer", "csv")])
 def test_as_good_as_scikit_learn_on_the_same_rows(place, name, form):
     told = result("train", f"{name}.{form}", *TRAIN, "--out", f"{name}-{form}", cwd=place)
     data = load(place / f"{name}.{form}", label="target")
-    oracle = LogisticRegression(C=1e3, max_iter=2000).fit(*data.train)
+    oracle = LogisticRegression(max_iter=2000).fit(*data.train)
     wrong = sum(int((oracle.predict(split.x) != split.y).sum()) for split in (data.valid, data.test))
-    # Both fit the same convex loss with hardly any penalty, one of them for 200 epochs: they differ by a row or two near the
-    # border. 3 of the 45 to 173 rows is three times what was seen.
+    # Both fit the same convex loss, one with a small penalty, the other for at most 200 epochs: they differ on a row or
+    # two near the border. 3 of the 45 to 173 rows are more than was ever seen.
     assert abs(told["best_validation"]["wrong"] + told["test"]["wrong"] - wrong) <= 3
     assert (told["best_validation"]["of"], told["test"]["of"]) == (len(data.valid), len(data.test))
 
@@ -80,17 +79,20 @@ def test_other_columns_are_named(place, iris):
     frame.rename(columns={"sepal width (cm)": "width"}).to_csv(place / "renamed.csv", index=False)
     frame.assign(extra=1).to_csv(place / "extra.csv", index=False)
     frame.assign(**{"sepal width (cm)": "wide"}).to_csv(place / "words.csv", index=False)
-    for command in ("predict", "evaluate"):
-        for name, told in (
-            ("renamed", "it lacks 'sepal width (cm)' and has 'width' besides"),
-            ("extra", "it has 'extra' besides"),
-            ("words", "column 'sepal width (cm)' holds a category (such as 'wide'), but was trained as a number"),
-        ):
-            done = epochal(command, "iris-run", f"{name}.csv", cwd=place)
-            assert done.returncode == 2
-            assert f"{name}.csv: " in done.stderr
-            assert told in done.stderr
-            assert "Traceback" not in done.stderr
+    for command, name, told in (
+        ("predict", "renamed", "it lacks 'sepal width (cm)' and has 'width' besides"),
+        ("evaluate", "extra", "it has 'extra' besides"),
+        (
+            "predict",
+            "words",
+            "column 'sepal width (cm)' holds a category (such as 'wide'), but was trained as a number",
+        ),
+    ):
+        done = epochal(command, "iris-run", f"{name}.csv", cwd=place)
+        assert done.returncode == 2
+        assert f"{name}.csv: " in done.stderr
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
     assert epochal("predict", "iris-run", "extra.csv", "--drop", "extra", cwd=place).returncode == 0
     frame.assign(target="rose").to_csv(place / "rose.csv", index=False)
     assert "'rose'" in epochal("evaluate", "iris-run", "rose.csv", cwd=place).stderr
@@ -123,12 +125,15 @@ def test_a_table_of_all_kinds(place):
     done = epochal("inspect", "kinds.csv", "--label", "y", cwd=place)
     assert "note: kinds.csv: separated by ',', first row is the header, 1 number, 1 boolean, 1 category" in done.stdout
     assert "category  3 values, each a feature, and one for others: blue, grün, red; missing in " in done.stdout
-    told = result("train", "kinds.csv", "--label", "y", "--model", "logistic", "--epochs", 2, "--out", "kinds", cwd=place)
+    told = result(
+        "train", "kinds.csv", "--label", "y", "--model", "logistic", "--epochs", 2, "--out", "kinds", cwd=place
+    )
     frame.loc[:2, "colour"] = "violet"
     frame.drop(columns="y").to_parquet(place / "kinds.parquet")
     assert epochal("predict", told["run"], "kinds.parquet", cwd=place).returncode == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*test rows? (are|is) identical")  # iris has the same flower twice
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_columns_that_split_the_rows(place, form):
     source = place / f"more.{form}"
@@ -154,18 +159,16 @@ def test_columns_that_split_the_rows(place, form):
     assert len(data.test) == len(load(source, label="target", drop="group,when,split").test)
     if form == "csv":
         words = ("--label", "target", "--model", "logistic", "--epochs", 3)
-        for name, options in {
-            "split": ("--split-column", "split", "--drop", "group,when"), "time": ("--time", "when", "--drop", "group,split"),
-            "group": ("--group", "group", "--drop", "when,split"),
-        }.items():  # fmt: skip
-            told = result("train", "more.csv", *words, *options, "--out", f"by-{name}", cwd=place)
-            assert result("evaluate", told["run"], cwd=place)["test"] == told["test"]
-            assert epochal("predict", told["run"], "iris.csv", cwd=place).returncode == 0
+        told = result("train", "more.csv", *words, "--group", "group", "--drop", "when,split", "--out", "by", cwd=place)
+        assert result("evaluate", told["run"], cwd=place)["test"] == told["test"]
+        assert epochal("predict", told["run"], "iris.csv", cwd=place).returncode == 0, "it needs no group, nor label"
 
 
 def test_files_of_their_own_for_the_splits(place):
     words = ("--label", "target", "--model", "logistic", "--epochs", 5)
-    told = result("train", "part-[01].csv", "--valid", "part-2.csv", "--test", "part-3.csv", *words, "--out", "parts", cwd=place)
+    told = result(
+        "train", "part-[01].csv", "--valid", "part-2.csv", "--test", "part-3.csv", *words, "--out", "parts", cwd=place
+    )
     assert (told["best_validation"]["of"], told["test"]["of"]) == (20, 20)
     assert result("evaluate", "parts", cwd=place)["test"] == told["test"]
     assert result("evaluate", "parts", "part-*.csv", cwd=place)["test"]["of"] == 150
@@ -175,7 +178,10 @@ def test_files_of_their_own_for_the_splits(place):
     ("words", "told"),
     [
         (("train", "iris.csv"), "is it --label target?"),
-        (("train", "iris.csv", "--label", "Target"), "there is no column 'Target' (--label); its columns are sepal length (cm)"),
+        (
+            ("train", "iris.csv", "--label", "Target"),
+            "there is no column 'Target' (--label); its columns are sepal length (cm)",
+        ),
         (("train", "more.parquet", "--label", "target"), "leave it out with --drop when, or order the rows by it with"),
         (("train", "iris.csv", "--label", "petal length (cm)"), "is 'petal length (cm)' a regression target?"),
         (("train", "no-*.csv", "--label", "target"), "there is no such file"),

@@ -5,7 +5,8 @@
     ├── DataError           2   input that cannot be used: the file, the place, both values, the remedy
     ├── CapacityError       2   the data and the program do not fit the memory granted
     ├── DivergedError       3   the loss became NaN or infinite
-    └── RunError            2   a run folder that cannot be read, written or continued
+    └── RunError            2   a run folder that cannot be read or continued
+        └── StorageError    1   a checkpoint that cannot be written
 
 A message is one to three lines: the place first, then what was found against what was expected, then what to do.
 The command line prints it as it stands and leaves with the class's `exit_code`; a traceback is never part of it.
@@ -43,6 +44,12 @@ class DivergedError(EpochalError):
 
 
 class RunError(EpochalError):
-    """A run folder that is missing, damaged, or belongs to other data or another recipe."""
+    """A run folder that is missing, damaged, in use, or belongs to other data or another recipe."""
 
     exit_code = 2
+
+
+class StorageError(RunError):
+    """The state of a run cannot be saved: the disk is full, read-only, or failing."""
+
+    exit_code = 1

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from epochal import epoch
+from epochal import epoch, parameters
 from epochal.dataset import Dataset, Split
 from epochal.epoch import Rows, Spec, State
 from epochal.models import Model
 from epochal.optimizers import Knobs
-from epochal.placement import Pieces, Placed, granted_bytes, precision
+from epochal.placement import Pieces, Placed, granted_bytes, precision, put
 from epochal.plan import Plan
 from epochal.recipe import Recipe
 from epochal.residency import Needs, Residency, decide, place, scoring
@@ -70,6 +70,11 @@ class Program:
         with precision(self.recipe.dtype):
             knobs = Knobs(*(jnp.asarray(number, recipe.dtype) for number in numbers))
             return epoch.start(self.spec, jax.random.key(recipe.seed), self.example_shape, self.classes, knobs)
+
+    def to_state(self, named: dict[str, np.ndarray], like: State) -> State:
+        """The state shaped `like` on the device, from host arrays by name. Raises ValueError where they differ."""
+        with precision(self.recipe.dtype):
+            return jax.tree.map(lambda array: put(np.array(array)), parameters.unflatten(named, like))
 
     def parameter_shapes(self) -> Any:
         """The parameters' structure, with shapes and dtypes in place of arrays."""

@@ -1,103 +1,22 @@
-"""The run folder: a recipe, a history, the best parameters and the test ledger, each whole at any instant.
-
-recipe.toml          the effective options; `epochal train --config` takes it back
-run.json             model, recipe, data fingerprint, versions, and the outcome
-history.jsonl        one line an epoch
-best.safetensors     the parameters with the best validation score
-test-ledger.jsonl    one line for every opening of the test split
-"""
+"""Runs that are kept: train into a folder, go on where a run was left, open one that is done."""
 
 import json
-import os
-import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import tomli_w
-
-from epochal import atomic, parameters, record, sealed
+from epochal import checkpoint, parameters, record, sealed
 from epochal.dataset import Dataset
-from epochal.errors import DataError, RunError
+from epochal.errors import DataError, RecipeError, RunError
 from epochal.fitted import Best, Epoch, Fit
+from epochal.folder import FORMAT, Keeping, RunFolder, take_lock
 from epochal.loading import load
 from epochal.models import BUILT_IN, Model
 from epochal.preprocessing import Preprocessing
 from epochal.program import Program
 from epochal.reading import Reading
 from epochal.recipe import OptimizerName, Recipe
-from epochal.training import Moment, Training, train
-
-FORMAT = 1
-SAVE_SECONDS = 10.0
-"""The best parameters are written at the end, and before that at most this often."""
-
-
-class RunFolder:
-    """A run folder being written."""
-
-    def __init__(self, path: Path, training: Training):
-        """Make the folder. Raises RunError where it exists with something in it, or cannot be made."""
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            occupied = next(path.iterdir(), None)
-        except OSError as error:
-            raise RunError(f"{path}: the run folder cannot be made: {error.strerror or error}") from None
-        if occupied is not None:
-            raise RunError(f"{path}: is not empty (it holds {occupied.name}); name another folder with --out")
-        self.path, self.training = path, training
-        self._saved: Best | None = None
-        self._saved_at = time.monotonic()
-        self._begin()
-
-    def moments(self) -> Iterator[Moment]:
-        """The training's moments, each recorded before it is passed on; the outcome is written however it ends."""
-        try:
-            with (self.path / "history.jsonl").open("w", encoding="utf-8") as history:
-                for moment in self.training.moments():
-                    if moment.epoch:
-                        history.write(json.dumps(record.epoch_json(moment.epoch)) + "\n")
-                        history.flush()
-                    if time.monotonic() - self._saved_at > SAVE_SECONDS:
-                        self._save_best()
-                    yield moment
-                os.fsync(history.fileno())
-        finally:
-            self._save_best()
-            atomic.write_json(self.path / "run.json", self._describe())
-
-    def _begin(self) -> None:
-        training = self.training
-        options = record.model_options(training.model) | training.recipe.to_dict()
-        if training.data.origin:
-            options = {"data": training.data.origin} | training.data.reading.to_dict() | options
-        text = f"# Options of this run: epochal train --config {self.path / 'recipe.toml'} repeats it.\n"
-        atomic.write(self.path / "recipe.toml", (text + tomli_w.dumps(options)).encode())
-        atomic.write_json(self.path / "run.json", self._describe())
-
-    def _save_best(self) -> None:
-        if self.training.best is None or self.training.best is self._saved:
-            return
-        # The score lies in the same file as the parameters, so that a kill cannot part them.
-        named = parameters.flatten(self.training.params)
-        sealed.write(self.path / "best.safetensors", named, record.best_json(self.training.best))
-        self._saved, self._saved_at = self.training.best, time.monotonic()
-
-    def _describe(self) -> dict[str, Any]:
-        training, data = self.training, self.training.data
-        return {
-            "format": FORMAT,
-            "model": {"name": training.model.name, "settings": dict(training.model.settings)},
-            "recipe": training.recipe.to_dict(),
-            "data": record.data_json(data),
-            "best": record.best_json(training.best) if training.best else None,
-            "parameters_sha256": parameters.sha256(training.params) if training.best else None,
-            "steps": training.step,
-            "stopped": training.stopped,
-            "residency": record.residency_json(training.residency),
-            "seconds": dict(training.seconds),
-            "versions": record.versions(),
-        }
+from epochal.training import train
 
 
 def fit(
@@ -117,10 +36,100 @@ def fit(
         for _ in training:
             pass
         return training.fit()
-    folder = RunFolder(Path(out), training)
+    return _drained(RunFolder.create(Path(out), training))
+
+
+def _drained(folder: RunFolder) -> Fit:
     for _ in folder.moments():
         pass
-    return training.fit(folder.path)
+    return folder.training.fit(folder.path)
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run taken up again: its folder, locked, and what is worth saying about it."""
+
+    folder: RunFolder
+    notes: tuple[str, ...]
+
+    def fit(self) -> Fit:
+        """Train to the end."""
+        return _drained(self.folder)
+
+
+def resume(
+    path: str | Path,
+    data: Dataset | None = None,
+    *,
+    model: Model | None = None,
+    recipe: Recipe | None = None,
+    strict: bool = False,
+    memory_bytes: int | None = None,
+) -> Resumed:
+    """Take up the run in `path` from its newest whole checkpoint, or from its beginning where there is none.
+
+    `data`, `model` and `recipe` are needed where the folder cannot tell them, as for `load_run`. Another machine, core
+    count or version of JAX may change bits: a note says so, and `strict` refuses.
+    Raises RunError for what is no run, in use, damaged beyond its checkpoints, or other than it was; DataError.
+    """
+    path = Path(path)
+    told = _read_json(path)
+    lock = take_lock(path)
+    try:
+        model, recipe = _model(path, told, model), _recipe(path, told, recipe)
+        data = training_data(path) if data is None else data
+        _check_same(data, told["data"], path)
+        notes = _differences(told["versions"], strict, path)
+        training = train(model, data, recipe, memory_bytes=memory_bytes)
+        checkpoint.sweep(path)
+        snapshot, complaints = checkpoint.newest(path)
+        notes += [f"{complaint}; an older checkpoint is used" for complaint in complaints]
+        if snapshot is not None:
+            epochs = _history(path)
+            if len(epochs) < snapshot.told["epochs"]:
+                raise RunError(
+                    f"{path / 'history.jsonl'}: has {len(epochs)} epochs, the checkpoint {snapshot.told['epochs']}; "
+                    f"the file is damaged, bring it back"
+                )
+            training.restore(snapshot, epochs)
+        return Resumed(RunFolder(path, lock, training, Keeping(**told["keeping"])), tuple(notes))
+    except (KeyError, TypeError, ValueError) as error:
+        lock.close()
+        if isinstance(error, RecipeError):
+            raise
+        raise RunError(f"{path}: is damaged, or its checkpoints are of another run: {error!r}") from None
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _differences(then: dict[str, str], strict: bool, path: Path) -> list[str]:
+    now = record.versions()
+    differ = [
+        f"{name} was {then.get(name)}, is {now.get(name)}" for name in sorted(now) if then.get(name) != now.get(name)
+    ]
+    if differ and strict:
+        raise RunError(f"{path}: was begun elsewhere: {'; '.join(differ)}; resume it there, or without --strict")
+    return [f"bits may differ from an uninterrupted run: {'; '.join(differ)}"] if differ else []
+
+
+def _model(path: Path, told: dict[str, Any], given: Model | None) -> Model:
+    name, settings = told["model"]["name"], told["model"]["settings"]
+    if given is None and name not in BUILT_IN:
+        raise RunError(f"{path}: was trained with the model {name!r} of your own; give it: load_run(RUN, model=…)")
+    return given or BUILT_IN[name](**settings)
+
+
+def _recipe(path: Path, told: dict[str, Any], given: Recipe | None) -> Recipe:
+    if given is None and told["recipe"]["optimizer"] not in get_args(OptimizerName):
+        raise RunError(f"{path}: was trained with an optimizer given by value; give it: load_run(RUN, recipe=…)")
+    recipe = given or Recipe.from_dict(told["recipe"])
+    if given is not None and given.to_dict() != told["recipe"]:
+        differ = [k for k in told["recipe"] if k != "optimizer" and given.to_dict().get(k) != told["recipe"][k]]
+        if differ:
+            key = differ[0]
+            raise RunError(f"{path}: its recipe has {key} = {told['recipe'][key]!r}, got {given.to_dict().get(key)!r}")
+    return recipe
 
 
 def load_run(
@@ -135,13 +144,7 @@ def load_run(
     path = Path(path)
     told = _read_json(path)
     try:
-        name, settings = told["model"]["name"], told["model"]["settings"]
-        if model is None and name not in BUILT_IN:
-            raise RunError(f"{path}: was trained with the model {name!r} of your own; give it: load_run(RUN, model=…)")
-        model = model or BUILT_IN[name](**settings)
-        if recipe is None and told["recipe"]["optimizer"] not in get_args(OptimizerName):
-            raise RunError(f"{path}: was trained with an optimizer given by value; give it: load_run(RUN, recipe=…)")
-        recipe, described = recipe or Recipe.from_dict(told["recipe"]), told["data"]
+        model, recipe, described = _model(path, told, model), _recipe(path, told, recipe), told["data"]
         if data is not None:
             _check_same(data, described, path)
         program = Program(model, recipe, tuple(described["example_shape"]), len(described["classes"]))
@@ -152,20 +155,6 @@ def load_run(
         )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise RunError(f"{path / 'run.json'}: is damaged or of another version: {error!r}") from None
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """`parent`/`name`-N with the first number that is free; made here, so that two runs never get the same one."""
-    for number in range(1, 1_000_000):
-        path = parent / f"{name}-{number}"
-        try:
-            path.mkdir(parents=True)
-            return path
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise RunError(f"{path}: the run folder cannot be made: {error.strerror}; name one with --out") from None
-    raise RunError(f"{parent}: a million runs are called {name}; name another with --out")
 
 
 def training_data(path: Path) -> Dataset:

@@ -1,13 +1,15 @@
 """The loop, written once: minibatch steps in compiled stretches, early stopping on the validation zero-one loss."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import numpy as np
 
+from epochal import parameters
 from epochal.dataset import Dataset
 from epochal.epoch import State
 from epochal.errors import DivergedError, RecipeError
@@ -28,6 +30,13 @@ class Moment(NamedTuple):
 
     step: int
     epoch: Epoch | None
+
+
+class Snapshot(NamedTuple):
+    """All that a run needs to go on to the same bits: copies of its arrays by name, and plain values."""
+
+    arrays: dict[str, np.ndarray]
+    told: dict[str, Any]
 
 
 class Training(Iterator[Epoch]):
@@ -56,6 +65,7 @@ class Training(Iterator[Epoch]):
         self.best: Best | None = None
         self.stopped: str | None = None
         self.params: Any = None
+        self.state = self.program.start(self.plan)
         self._epoch = _Running()
         self._moments = self._run()
 
@@ -69,6 +79,40 @@ class Training(Iterator[Epoch]):
     def stop(self, why: str = "interrupted") -> None:
         """Ask the loop to end after the stretch that is running."""
         self.stopped = self.stopped or why
+
+    def snapshot(self) -> Snapshot:
+        """The run as it is between two stretches, copied to the host. Raises DivergedError where it is not finite."""
+        state = {f"state.{name}": array.copy() for name, array in parameters.flatten(self.state).items()}
+        self._check_finite(state, f"step {self.step:,}: ")
+        best = {f"best.{name}": array for name, array in parameters.flatten(self.params).items()} if self.best else {}
+        told = {
+            "step": self.step,
+            "patience": [self.rule.steps, self.rule.best_wrong, self.rule.best_step],
+            "best": [self.best.epoch, self.best.step, self.best.valid.wrong] if self.best else None,
+            "epochs": len(self.epochs),
+            "running": vars(self._epoch) | {"validations": list(self._epoch.validations)},
+            "seconds": dict(self.seconds),
+            "stopped": self.stopped,
+        }
+        return Snapshot(state | best, told)
+
+    def restore(self, snapshot: Snapshot, epochs: Iterable[Epoch]) -> None:
+        """Go on from `snapshot`; `epochs` are the records so far. Raises ValueError where it is of another run."""
+        told = snapshot.told
+        self.state = self.program.to_state(_under("state.", snapshot.arrays), self.state)
+        self.step, self.epochs = told["step"], list(epochs)[: told["epochs"]]
+        steps, wrong, step = told["patience"]
+        self.rule = replace(self.rule, steps=steps, best_wrong=wrong, best_step=step)
+        if told["best"]:
+            self.params = parameters.unflatten(_under("best.", snapshot.arrays), self.program.parameter_shapes())
+            self.best = Best(told["best"][0], told["best"][1], self.valid_score(told["best"][2]))
+        vars(self._epoch).update(told["running"] | {"validations": [tuple(v) for v in told["running"]["validations"]]})
+        self.seconds |= {"train": told["seconds"]["train"]}
+        self.stopped = told["stopped"] if told["stopped"] in ("patience", "epochs") else None
+
+    def valid_score(self, wrong: int) -> Score:
+        """`wrong` of all validation rows."""
+        return Score(wrong, len(self.data.valid))
 
     def fit(self, folder: Path | None = None) -> Fit:
         """The best so far; `folder` is where the run is kept, if it is.
@@ -93,8 +137,8 @@ class Training(Iterator[Epoch]):
     def _loop(self) -> Iterator[Moment]:
         """The tutorials' early stopping, to the step; the order of the rows depends on the seed and the epoch alone."""
         plan, rule_frequency = self.plan, validation_frequency(self.plan.steps, self.recipe.patience_steps)
-        self.state, limit = self.program.start(plan), 1
-        pieces, opened = self.placed.epoch(0), 0
+        limit, opened = 1, self.step // plan.steps
+        pieces = self.placed.epoch(opened)
         while not self._finished():
             number, done = divmod(self.step, plan.steps)
             if number != opened:
@@ -122,11 +166,9 @@ class Training(Iterator[Epoch]):
     def _advance(self, losses: np.ndarray, counts: np.ndarray) -> None:
         bad = ~np.isfinite(losses)
         if bad.any():
-            self.stopped = "diverged"
-            raise DivergedError(
-                f"step {self.step + int(np.argmax(bad)) + 1:,}: the loss is {losses[np.argmax(bad)]}; "
-                f"take a smaller learning rate, or scale the features"
-            )
+            where = f"step {self.step + int(np.argmax(bad)) + 1:,}: the loss is {losses[np.argmax(bad)]}; "
+            self._check_finite(parameters.flatten(self.state), where)
+            self._diverged(where)
         self.step += len(losses)
         # One addition after another, so that the sum does not depend on where stretches are cut.
         self._epoch.loss = np.add.accumulate([self._epoch.loss, *(losses * counts)])[-1]
@@ -139,16 +181,23 @@ class Training(Iterator[Epoch]):
         if better:
             # Copies on the host: the next stretch is given the memory of the state.
             params = jax.tree.map(np.array, state.params)
-            if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
-                self.stopped = "diverged"
-                raise DivergedError(f"step {self.step:,}: a parameter is not finite; take a smaller learning rate")
+            self._check_finite(parameters.flatten(params), f"step {self.step:,}: ")
             self.best, self.params = Best((self.step - 1) // self.plan.steps + 1, self.step, valid), params
             self._epoch.best = True
+
+    def _check_finite(self, named: Mapping[str, np.ndarray], where: str) -> None:
+        for name, array in named.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                self._diverged(f"{where}{name.removeprefix('state.')} is not finite; ")
+
+    def _diverged(self, where: str) -> NoReturn:
+        self.stopped = "diverged"
+        raise DivergedError(f"{where}take a smaller learning rate, or scale the features")
 
     def _close_epoch(self) -> Epoch:
         running, self._epoch = self._epoch, _Running()
         self.seconds["train"] += running.seconds
-        valid = Score(running.validations[-1][1], len(self.data.valid)) if running.validations else None
+        valid = self.valid_score(running.validations[-1][1]) if running.validations else None
         number = (self.step - 1) // self.plan.steps + 1
         loss = float(running.loss / running.rows)
         record = Epoch(number, self.step, loss, valid, running.best, tuple(running.validations), running.seconds)
@@ -162,6 +211,10 @@ class _Running:
     def __init__(self) -> None:
         self.loss, self.rows, self.seconds, self.best = 0.0, 0, 0.0, False
         self.validations: list[tuple[int, int]] = []
+
+
+def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def train(model: Model, data: Dataset, recipe: Recipe | None = None, *, memory_bytes: int | None = None) -> Training:

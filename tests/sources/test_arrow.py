@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from epochal import Reading, load, sources
-from epochal.sources import arrow_rows, isolated
+from epochal.sources import arrow_files, isolated
 from fuzzing import mutants
 from refusals import refusal, value_or_refusal
 from sourced import read
@@ -78,7 +78,9 @@ class Features(dict):
 def held(table: pa.Table, indices: list[int] | None = None, features: dict | None = None) -> SimpleNamespace:
     order = None if indices is None else pa.table({"indices": pa.array(indices, pa.uint64())})
     told = Features({"image": {"_type": "Image"}, "label": LABEL} if features is None else features)
-    return SimpleNamespace(data=SimpleNamespace(table=table, column_names=table.column_names), _indices=order, features=told)
+    return SimpleNamespace(
+        data=SimpleNamespace(table=table, column_names=table.column_names), _indices=order, features=told
+    )
 
 
 # Images
@@ -117,7 +119,9 @@ def test_other_columns_beside_images_are_left_out_and_said(tmp_path):
 
 
 def test_groups_and_times_and_splits_may_be_columns(tmp_path):
-    table = image_table(who=pa.array(list("aabbccddeeff")), at=pa.array(range(12)), part=pa.array(["train", "test", "val"] * 4))
+    table = image_table(
+        who=pa.array(list("aabbccddeeff")), at=pa.array(range(12)), part=pa.array(["train", "test", "val"] * 4)
+    )
     folder = save(tmp_path / "d", table)
     assert read(folder, group="who").splits["train"].groups.tolist() == list("aabbccddeeff")
     assert read(folder, time="at").splits["train"].times.tolist() == list(range(12))
@@ -165,7 +169,9 @@ def test_a_label_that_is_no_class_is_named(tmp_path):
 
 
 def test_cells_become_a_table(tmp_path):
-    table = pa.table({"a": [1.5, None, 3.0], "b": ["x", "y", "x"], "c": [True, False, None], "k": [0, 2, 1], "y": ["u", "v", "u"]})
+    table = pa.table(
+        {"a": [1.5, None, 3.0], "b": ["x", "y", "x"], "c": [True, False, None], "k": [0, 2, 1], "y": ["u", "v", "u"]}
+    )
     folder = save(tmp_path / "d", table, {"k": LABEL})
     raw = read(folder, label="y")
     x, y = raw.splits["train"]
@@ -187,7 +193,8 @@ def test_which_label_is_asked_where_there_are_several_or_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.list_(pa.list_(pa.float32())), pa.list_(pa.list_(pa.float32(), 3)), pa.large_list(pa.large_list(pa.int16()))]
+    "kind",
+    [pa.list_(pa.list_(pa.float32())), pa.list_(pa.list_(pa.float32(), 3)), pa.large_list(pa.large_list(pa.int16()))],
 )
 def test_lists_of_one_shape_become_arrays(tmp_path, kind):
     x = np.arange(24).reshape(4, 2, 3)
@@ -247,6 +254,19 @@ def test_objects_show_the_rows_that_they_index(tmp_path):
     assert cells.x.columns["a"].values.tolist() == [3, 1]
 
 
+def test_images_of_objects_may_be_files(tmp_path):
+    rows = []
+    for row, image in enumerate(pixels_of(3)):
+        Image.fromarray(image).save(tmp_path / f"{row}.png")
+        rows.append({"bytes": None, "path": str(tmp_path / f"{row}.png")})
+    table = pa.table({"image": pa.array(rows, IMAGE), "label": [0, 1, 2]})
+    np.testing.assert_array_equal(read(held(table)).splits["train"].x, pixels_of(3))
+    (tmp_path / "1.png").write_bytes(b"x")
+    assert refusal(read, held(table)).startswith(f"datasets: row 1: {tmp_path / '1.png'}: cannot be decoded")
+    (tmp_path / "1.png").unlink()
+    assert refusal(read, held(table)).startswith(f"{tmp_path / '1.png'}: cannot be read")
+
+
 def test_rows_of_objects_are_named_as_they_are_indexed():
     table = image_table()
     rows = table["image"].to_pylist()
@@ -259,7 +279,9 @@ def test_rows_of_objects_are_named_as_they_are_indexed():
 def test_splits_of_other_names_are_refused(tmp_path):
     folder = save_splits(tmp_path / "d", train=image_table(), unsupervised=image_table())
     assert "holds the splits train, unsupervised; expected train" in refusal(read, folder)
-    assert "holds the splits train, other" in refusal(read, {"train": held(image_table()), "other": held(image_table())})
+    assert "holds the splits train, other" in refusal(
+        read, {"train": held(image_table()), "other": held(image_table())}
+    )
 
 
 # Folders and files that are not sound
@@ -318,7 +340,7 @@ def all_cut(data, column, limit):
     kept = []
     for size in range(len(data)):
         path.write_bytes(bytes(data[:size]))
-        found, told = value_or_refusal(arrow_rows.outline, [str(path)])
+        found, told = value_or_refusal(arrow_files.outline, [str(path)])
         assert found or told.startswith(str(path))
         kept += [size] if found else []
     return kept
@@ -338,7 +360,7 @@ def read_all(seeds, count, seed, limit):
     for data in mutants([bytes(one) for one in seeds], count, seed):
         path.write_bytes(data)
         begun = time.perf_counter()
-        found, told = value_or_refusal(arrow_rows.outline, [str(path)])
+        found, told = value_or_refusal(arrow_files.outline, [str(path)])
         kinds = dict(zip(found["names"], found["kinds"], strict=True)) if found else {}
         assert found or told.startswith(str(path))
         for name, kind in kinds.items():
@@ -346,10 +368,12 @@ def read_all(seeds, count, seed, limit):
                 continue
             try:
                 if kind == "array":
-                    value, told = value_or_refusal(arrow_rows.read_arrays, [str(path)], name, limit)
+                    value, told = value_or_refusal(arrow_files.read_arrays, [str(path)], name, limit)
                 else:
                     asked = [sum(found["rows"]), limit, None, "auto", None]
-                    value, told = value_or_refusal(arrow_rows.decode_rows, asked, [str(path)], name, 0, sum(found["rows"]))
+                    value, told = value_or_refusal(
+                        arrow_files.decode_rows, asked, [str(path)], name, 0, sum(found["rows"])
+                    )
             except MemoryError:
                 continue
             assert value is not None or told.startswith(str(path))
@@ -363,8 +387,6 @@ def test_mutants_are_read_or_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arrays = pa.table({"x": [[1, 2], [3, 4], [5, 6]], "y": [[[1.5]], [[2.5]], [[3.5]]], "label": [0, 1, 2]})
     seeds = [np.frombuffer(stream(table, 2), np.uint8) for table in (arrays, image_table(3))]
-    told = isolated.call(
-        read_all, seeds, FUZZ, 11, 1 << 24, where="mutants", memory_bytes=1 << 28, seconds=60 + FUZZ
-    )
+    told = isolated.call(read_all, seeds, FUZZ, 11, 1 << 24, where="mutants", memory_bytes=1 << 28, seconds=60 + FUZZ)
     assert told["slow"] == []
     assert 0 < told["read"] < 2 * FUZZ

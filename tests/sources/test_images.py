@@ -25,8 +25,8 @@ LIMIT = 1 << 22
 GREY = np.random.default_rng(1).integers(0, 256, (9, 7), np.uint8)
 RGB = np.random.default_rng(2).integers(0, 256, (9, 7, 3), np.uint8)
 EXACT = {
-    "png": {}, "bmp": {}, "dib": {"format": "BMP"}, "tif": {}, "tiff": {"compression": "tiff_lzw"}, "ppm": {}, "pgm": {},
-    "pnm": {"format": "PPM"}, "webp": {"lossless": True},
+    "png": {}, "bmp": {}, "dib": {"format": "BMP"}, "tif": {}, "tiff": {"compression": "tiff_lzw"}, "ppm": {},
+    "pgm": {}, "pnm": {"format": "PPM"}, "webp": {"lossless": True},
 }  # fmt: skip
 
 
@@ -193,7 +193,9 @@ def test_rows_are_in_the_order_of_paths_and_classes_are_named_by_folders(folder)
     assert raw.files == (folder,)
 
 
-@pytest.mark.parametrize("names", [("train", "valid", "test"), ("Train", "validation", "TEST"), ("train", "val", "test")])
+@pytest.mark.parametrize(
+    "names", [("train", "valid", "test"), ("Train", "validation", "TEST"), ("train", "val", "test")]
+)
 def test_splits_are_folders(folder, names):
     for value, name in enumerate(names):
         for of_class in ("cat", "dog"):
@@ -297,7 +299,9 @@ def test_two_sizes_are_refused_with_both_files(folder):
     assert "--size 4x5" in told
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"\x89PNG\r\n\x1a\n", encoded(GREY)[:70], b"II*\0" + bytes(60), b"P6 3 3 255\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b"x", b"\x89PNG\r\n\x1a\n", encoded(GREY)[:70], b"II*\0" + bytes(60), b"P6 3 3 255\n"]
+)
 def test_damaged_images_are_refused_by_name(folder, data):
     path = folder / "cat" / "5.png"
     path.write_bytes(data)
@@ -306,8 +310,18 @@ def test_damaged_images_are_refused_by_name(folder, data):
 
 @pytest.mark.parametrize(
     ("form", "options"),
-    [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True}), ("BMP", {}), ("GIF", {}), ("PPM", {}), ("TIFF", {})]
-    + [("WEBP", {}), ("WEBP", {"lossless": True}), ("TIFF", {"compression": "tiff_lzw"})],
+    [
+        ("PNG", {}),
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("BMP", {}),
+        ("GIF", {}),
+        ("PPM", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+    ],
 )
 @pytest.mark.parametrize("array", [GREY, RGB], ids=["grey", "rgb"])
 def test_a_truncation_is_refused_or_lacks_no_pixel(form, options, array, capfd):
@@ -345,7 +359,9 @@ def test_bombs_are_refused_by_their_header(folder):
 
 def test_all_images_together_are_bounded(folder):
     told = refusal(read, folder, host_memory=99)
-    assert f"{folder / 'cat' / '1.png'}: has 4×5 pixels of 1 bytes, and 5 such images take 100 bytes, more than 99" in told
+    assert (
+        f"{folder / 'cat' / '1.png'}: has 4×5 pixels of 1 bytes, and 5 such images take 100 bytes, more than 99" in told
+    )
     assert len(read(folder, host_memory=100).splits["train"].x) == 5
 
 

@@ -16,6 +16,8 @@ from epochal.cli.evaluate import evaluate
 from epochal.cli.inspect import inspect
 from epochal.cli.predict import predict
 from epochal.cli.reproduce import reproduce
+from epochal.cli.resume import resume
+from epochal.cli.signals import Interrupted
 from epochal.cli.train import train
 from epochal.errors import EpochalError
 
@@ -25,7 +27,7 @@ app = App(
     version=__version__,
     result_action="return_value",
 )
-for command in (train, evaluate, predict, inspect, reproduce):
+for command in (train, resume, evaluate, predict, inspect, reproduce):
     app.command(command)
 
 
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(words, f"{error} See: epochal {_command(words)}--help", 2)
     except EpochalError as error:
         return _fail(words, str(error), error.exit_code)
+    except Interrupted as signal:
+        return _fail(words, "interrupted before the first step, there is nothing to save; start again", signal.code)
     except KeyboardInterrupt:
         return _fail(words, "interrupted, nothing was left half-written", 130)
     except BrokenPipeError:

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from epochal.errors import RecipeError
 
 if TYPE_CHECKING:
+    from epochal.folder import Keeping
     from epochal.models import Model
 
 Flag = Annotated[bool, Parameter(negative="")]
@@ -45,6 +46,23 @@ class Architecture:
         if len(widths) != 1:
             raise RecipeError(f"hidden: lenet has one hidden layer, got {self.hidden!r}; give one width")
         return lenet(numbers(self.kernels, "kernels"), widths[0], self.kernel_size, self.activation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """How the run is kept."""
+
+    checkpoint_seconds: float = 60.0
+    """Seconds between two checkpoints at most; a new best is saved as soon as that costs less than 2 %."""
+
+    on_storage_error: Literal["retry", "stop"] = "retry"
+    """Where a checkpoint cannot be saved: go on and try again, or stop with exit code 1."""
+
+    def keeping(self) -> "Keeping":
+        """The same for the run folder. Raises RecipeError."""
+        from epochal.folder import Keeping
+
+        return Keeping(checkpoint_seconds=self.checkpoint_seconds, on_storage_error=self.on_storage_error)
 
 
 def numbers(text: str, name: str) -> list[int]:

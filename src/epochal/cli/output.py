@@ -4,11 +4,15 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from epochal.errors import DivergedError
+from epochal.score import Score
+
 if TYPE_CHECKING:
+    from epochal.cli.signals import Signals
     from epochal.dataset import Dataset
     from epochal.fitted import Fit
+    from epochal.folder import RunFolder
     from epochal.residency import Residency
-    from epochal.score import Score
 
 
 class Speaker:
@@ -31,15 +35,58 @@ def describe_data(data: "Dataset") -> str:
     return "\n".join(lines + [f"note: {note}" for note in data.notes])
 
 
-def describe_score(split: str, score: "Score") -> str:
+def describe_score(split: str, score: Score) -> str:
     """`test   719 / 9,600 (7.49 %), 95 % interval 6.98–8.03 %`."""
     low, high = score.interval95
     return f"{split:<10} {score} wrong, 95 % interval {low:.2f}–{high:.2f} %"
 
 
-def report(
-    fit: "Fit", residency: "Residency", test: "Score | None", seconds: dict[str, float], *, as_json: bool
-) -> None:
+def finish(
+    folder: "RunFolder",
+    signals: "Signals",
+    seconds: dict[str, float],
+    *,
+    data: str,
+    no_test: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run the training of `folder` to its end, score the test split, say the outcome; returns the exit code."""
+    from epochal import ledger
+    from epochal.cli.progress import watch
+
+    training, path = folder.training, folder.path
+    signals.training = training
+    try:
+        watch(folder.moments(), training, quiet=quiet)
+    except DivergedError as error:
+        kept = f"the best before it, {training.best.valid} wrong, is kept in {path}" if training.best else ""
+        raise DivergedError(f"{error}\n{kept}".rstrip()) from None
+    if signals.code and training.stopped == "interrupted":
+        return _interrupted(folder, signals, seconds, as_json=as_json)
+    fit = training.fit(path)
+    test = None
+    if not no_test:
+        opened = [entry for entry in ledger.entries(path) if entry["parameters_sha256"] == fit.parameters_sha256]
+        test = Score(opened[-1]["test"]["wrong"], opened[-1]["test"]["of"]) if opened else fit.test()
+    report(fit, training.residency, test, seconds, as_json=as_json)
+    if not as_json:
+        print(f"next: epochal predict {path} {data} --out predictions.csv")
+    return 0
+
+
+def _interrupted(folder: "RunFolder", signals: "Signals", seconds: dict[str, float], *, as_json: bool) -> int:
+    training, path = folder.training, folder.path
+    if as_json and training.best:
+        print_json(outcome(training.fit(path), training.residency, None, seconds))
+    elif as_json:
+        print_json({"stopped": "interrupted", "steps": training.step, "run": str(path)})
+    print(f"epochal: interrupted after step {training.step:,}, all is saved; go on with:\n"
+          f"epochal resume {path}", file=sys.stderr)  # fmt: skip
+    return signals.code
+
+
+def report(fit: "Fit", residency: "Residency", test: Score | None, seconds: dict[str, float], *, as_json: bool) -> None:
     """The outcome of a run on standard output."""
     if as_json:
         print_json(outcome(fit, residency, test, seconds))
@@ -58,7 +105,7 @@ def print_json(told: dict[str, Any]) -> None:
     print(json.dumps(told))
 
 
-def outcome(fit: "Fit", residency: "Residency", test: "Score | None", seconds: dict[str, float]) -> dict[str, Any]:
+def outcome(fit: "Fit", residency: "Residency", test: Score | None, seconds: dict[str, float]) -> dict[str, Any]:
     """The contract's keys for train, resume and evaluate."""
     from epochal.record import residency_json
 

@@ -1,22 +1,14 @@
 """`epochal train`."""
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGINT, signal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from epochal.cli.options import Architecture, Flag, Flat, amount
-from epochal.errors import DivergedError
+from epochal.cli.options import Architecture, Flag, Flat, Keep, amount
 from epochal.reading import Reading
 from epochal.recipe import Recipe
-
-if TYPE_CHECKING:
-    from epochal.training import Training
 
 
 def train(
@@ -25,6 +17,7 @@ def train(
     architecture: Annotated[Architecture, Flat] = Architecture(),
     recipe: Annotated[Recipe, Flat] = Recipe(),
     reading: Annotated[Reading, Flat] = Reading(),
+    keep: Annotated[Keep, Flat] = Keep(),
     memory: str | None = None,
     out: Path | None = None,
     config: Path | None = None,
@@ -52,56 +45,24 @@ def train(
         No progress on standard error.
 
     """
-    from epochal import run, training
     from epochal.cli import output
-    from epochal.cli.progress import watch
-    from epochal.loading import load
-    from epochal.rows import FileRows
+    from epochal.cli.signals import Signals
 
-    begun = time.perf_counter()
-    model = architecture.build()
-    dataset = load(data, reading)
-    seconds = {"load": time.perf_counter() - begun}
-    say = output.Speaker(quiet=quiet or json)
-    say(output.describe_data(dataset))
-    fitting = training.train(model, dataset, recipe, memory_bytes=amount(memory, "--memory"))
-    say(f"{model} · {fitting.residency.kind}: {fitting.residency.why}")
-    if isinstance(dataset.train.x, FileRows) and recipe.shuffle == "full":
-        say(
-            "note: the rows stay in the file, and a full shuffle reads it row by row; --shuffle blocks reads it in runs"
-        )
-    folder = run.RunFolder(out or run.new_folder(Path("runs"), f"{Path(dataset.source).stem}-{model.name}"), fitting)
-    try:
-        with stopping(fitting):
-            watch(folder.moments(), fitting, quiet=quiet)
-    except DivergedError as error:
-        kept = f"the best before it, {fitting.best.valid} wrong, is kept in {folder.path}" if fitting.best else ""
-        raise DivergedError(f"{error}\n{kept}".rstrip()) from None
-    interrupted = fitting.stopped == "interrupted"
-    if interrupted and fitting.best is None:
-        raise KeyboardInterrupt
-    fit = fitting.fit(folder.path)
-    test = None if no_test or interrupted else fit.test()
-    output.report(fit, fitting.residency, test, seconds, as_json=json)
-    if interrupted:
-        kept = f"interrupted after step {fit.steps:,}; the best so far is kept in {folder.path}"
-        print(f"epochal: {kept}", file=sys.stderr)
-        return 130
-    if not json:
-        print(f"next: epochal predict {folder.path} {data} --out predictions.csv")
-    return 0
+    with Signals() as signals:
+        begun = time.perf_counter()
+        from epochal import folder, training
+        from epochal.loading import load
+        from epochal.rows import FileRows
 
-
-@contextmanager
-def stopping(fitting: "Training") -> Iterator[None]:
-    """The first Ctrl-C asks the training to stop after its stretch; a second one ends the process at once."""
-
-    def ask(number: int, frame: Any) -> None:
-        fitting.stop("interrupted")
-        signal(SIGINT, before)
-
-    before = signal(SIGINT, ask)
-    try:
-        yield
-    finally:
-        signal(SIGINT, before)
+        model = architecture.build()
+        dataset = load(data, reading)
+        seconds = {"load": time.perf_counter() - begun}
+        say = output.Speaker(quiet=quiet or json)
+        say(output.describe_data(dataset))
+        fitting = training.train(model, dataset, recipe, memory_bytes=amount(memory, "--memory"))
+        say(f"{model} · {fitting.residency.kind}: {fitting.residency.why}")
+        if isinstance(dataset.train.x, FileRows) and recipe.shuffle == "full":
+            say("note: the rows stay in the file; a full shuffle reads it row by row, --shuffle blocks in runs")
+        path = out or folder.new_folder(Path("runs"), f"{Path(dataset.source).stem}-{model.name}")
+        kept = folder.RunFolder.create(path, fitting, keep.keeping())
+        return output.finish(kept, signals, seconds, data=data, no_test=no_test, as_json=json, quiet=quiet)

@@ -28,7 +28,8 @@ def read(source: Any, reading: Reading, *, labelled: bool = True) -> Raw:
     raw = _read_one(source, reading, limit, labelled)
     if reading.labels is not None:
         raw = _labelled(raw, reading.labels, limit)
-    others = {name: _read_one(path, reading, limit, labelled) for name in ("valid", "test") if (path := getattr(reading, name))}
+    paths = {name: path for name in ("valid", "test") if (path := getattr(reading, name))}
+    others = {name: _read_one(path, reading, limit, labelled) for name, path in paths.items()}
     return _joined(raw, others) if others else raw
 
 
@@ -72,9 +73,14 @@ def _read_folder(path: Path, reading: Reading, limit: int, labelled: bool) -> Ra
         return arrow.read_saved(path, reading, limit, labelled=labelled)
     if arrow.is_saved(path):
         return arrow.read_saved(path, reading, limit, labelled=labelled)
-    if not any(path.glob("*-ubyte*")) and images.is_folder(path):
+    if any(path.glob("*-ubyte*")):
+        return idx.read_folder(path, limit)
+    if images.is_folder(path):
         return images.read_folder(path, reading, limit, labelled=labelled)
-    return idx.read_folder(path, limit)
+    raise DataError(
+        f"{path}: the form of this folder is not known; epochal reads folders of images (a sub-folder a class), of IDX "
+        f"files (train-images-idx3-ubyte and the like), and what save_to_disk of datasets wrote"
+    )
 
 
 def _joined(raw: Raw, others: Mapping[str, Raw]) -> Raw:

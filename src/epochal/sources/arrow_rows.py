@@ -1,8 +1,7 @@
-"""Columns of Arrow record batches: encoded images, arrays, cells. What files need is called in a process of its own."""
+"""Columns of Arrow record batches: encoded images, arrays, and cells with the names of classes."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -10,37 +9,13 @@ import numpy as np
 from epochal.errors import DataError
 from epochal.memory import format_bytes
 from epochal.sources import columnar
-from epochal.sources.files import brief
 from epochal.sources.pixels import answer, decode
-from epochal.sources.roles import Roles, check_names
+from epochal.sources.roles import Roles
 
-END = b"\xff\xff\xff\xff\0\0\0\0"  # what a stream ends with; without it, record batches may be missing
 MAX_AXES = 8
 
 Batches = Iterable[tuple[str, int, Any]]
 """Record batches, each with the place that it is from (a file) and the number of its first row there."""
-
-
-def outline(paths: list[str]) -> dict[str, Any]:
-    """Rows of each file, and the names of the columns with their kinds."""
-    schema: Any = None
-    rows, names, kinds = [], [], []
-    for path in paths:
-        try:
-            data = _mapped(path)
-            stream = _stream(path)
-            rows.append(sum(batch.num_rows for batch in stream))
-            names, kinds = stream.schema.names, [kind(field.type) for field in stream.schema]
-            check_names(names, path)
-            whole = data.size() >= len(END) and data.read_at(len(END), data.size() - len(END)) == END
-        except Exception as error:
-            _refuse(path, error)
-        if not whole:
-            raise DataError(f"{path}: does not end as an Arrow stream does; it is cut short, fetch or write it again")
-        if schema is not None and not stream.schema.equals(schema):
-            raise DataError(f"{path}: has other columns than {paths[0]}; the files of one split must be alike")
-        schema = schema or stream.schema
-    return {"rows": rows, "names": names, "kinds": kinds}
 
 
 def kind(arrow_type: Any) -> str:
@@ -62,83 +37,45 @@ def _is_list(arrow_type: Any) -> bool:
     return pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type) or pa.types.is_fixed_size_list(arrow_type)
 
 
-def _mapped(path: str) -> Any:
-    import pyarrow as pa
-
-    if not Path(path).stat().st_size:
-        raise DataError(f"{path}: byte 0: the file is empty; fetch or write it again")
-    return pa.memory_map(path)
-
-
-def _stream(path: str) -> Any:
-    import pyarrow as pa
-
-    pa.set_memory_pool(pa.system_memory_pool())
-    return pa.ipc.open_stream(_mapped(path))
-
-
-def _refuse(path: str, error: Exception) -> NoReturn:
-    if isinstance(error, DataError | MemoryError):
-        raise error
-    raise DataError(f"{path}: is no sound Arrow stream ({brief(error)[:200]}); fetch or write it again") from None
-
-
-def opened(paths: Sequence[str], begin: int = 0, end: int | None = None) -> Iterator[tuple[str, int, Any]]:
-    """The rows from `begin` to `end` of files one after the other, in batches that have been checked."""
-    row = 0
-    for path in paths:
-        first = row
-        try:
-            for batch in _stream(path):
-                rows = batch.num_rows
-                low, high = max(begin - row, 0), rows if end is None else min(end - row, rows)
-                if low < high:
-                    batch.validate(full=True)
-                    yield path, row - first + low, batch.slice(low, high - low)
-                row += rows
-        except Exception as error:
-            _refuse(path, error)
-
-
-def decode_rows(asked: list[Any], paths: list[str], column: str, begin: int, end: int) -> dict[str, Any]:
-    """Decode the images in some rows of a column of files, and answer as `pixels` does."""
-    names, sources = zip(*encoded(opened(paths, begin, end), column), strict=True)
-    return answer(decode(asked, names, sources))
-
-
 def decode_bytes(asked: list[Any], names: list[str], data: np.ndarray, sizes: np.ndarray) -> dict[str, Any]:
     """Decode images that lie one after the other in `data`, and answer as `pixels` does."""
     ends = np.cumsum(sizes)
     return answer(decode(asked, names, [data[end - size : end].data for end, size in zip(ends, sizes, strict=True)]))
 
 
-def encoded(batches: Batches, column: str) -> Iterator[tuple[str, memoryview]]:
-    """The encoded image of every row, after the row's place. Raises DataError for a row that has none."""
+def encoded(
+    batches: Batches, column: str, fetch: Callable[[str], memoryview] | None = None
+) -> Iterator[tuple[str, memoryview]]:
+    """The encoded image of every row, after the row's place; of a row that has a path alone, what `fetch` gives for it.
+
+    Raises DataError for a row that has neither.
+    """
     import pyarrow as pa
 
     for where, first, batch in batches:
         array = _storage(batch.column(column))
+        paths: Any = [None] * len(array)
         if pa.types.is_struct(array.type):
-            array = array.flatten()[array.type.get_field_index("bytes")]
-        if pa.types.is_null(array.type) or not (pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type)):
+            fields = dict(zip((array.type.field(i).name for i in range(2)), array.flatten(), strict=True))
+            array = fields["bytes"]
+            paths = fields["path"].to_pylist() if fetch else paths
+        if not (pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type)):
             array = pa.nulls(len(array), pa.binary())
-        for row, value in enumerate(array):
+        for row, (value, path) in enumerate(zip(array, paths, strict=True)):
             place = f"{where}: row {first + row:,}"
-            if not value.is_valid:
+            if value.is_valid:
+                yield place, memoryview(value.as_buffer())
+            elif fetch and isinstance(path, str) and path:
+                yield f"{place}: {path}", fetch(path)
+            else:
                 raise DataError(
-                    f"{place}: column {column!r} holds no bytes of an image (a path at most); save the data set again "
-                    f"with its images embedded"
+                    f"{place}: column {column!r} holds no bytes of an image; save the data set again with its images "
+                    f"embedded"
                 )
-            yield place, memoryview(value.as_buffer())
 
 
 def _storage(array: Any) -> Any:
     return getattr(array, "storage", array)
-
-
-def read_arrays(paths: list[str], column: str, limit: int) -> np.ndarray:
-    """A column of nested lists as one array."""
-    return arrays(opened(paths), column, limit)
 
 
 def arrays(batches: Batches, column: str, limit: int) -> np.ndarray:
@@ -196,14 +133,6 @@ def _array(array: Any, where: str, first: int) -> np.ndarray:
 
 def _first_null(array: Any) -> int:
     return array.is_null().index(True).as_py()
-
-
-def read_cells(
-    paths: list[str], roles: list[Any], classes: dict[str, list[str]], where: str, limit: int
-) -> list[list[Any]]:
-    """The columns of cells that have a role, in the plain form of `columnar`."""
-    features, *told = roles
-    return cells(opened(paths), Roles(tuple(features), *told, dropped=()), classes, where, limit)
 
 
 def cells(

@@ -11,9 +11,9 @@ import numpy as np
 
 from epochal.errors import DataError
 from epochal.reading import Reading
-from epochal.sources import arrow_rows, isolated
+from epochal.sources import arrow_files, arrow_rows, isolated
 from epochal.sources.decoding import decoded
-from epochal.sources.files import brief
+from epochal.sources.files import brief, read_bytes
 from epochal.sources.pixels import Asked
 from epochal.sources.roles import Roles
 
@@ -69,7 +69,7 @@ class Files:
     @cached_property
     def outline(self) -> dict[str, Any]:
         """Also checks that every file ends as it should."""
-        return self._called(arrow_rows.outline)
+        return self._called(arrow_files.outline)
 
     def place(self, row: int) -> str:
         """The file and the row in it."""
@@ -81,19 +81,19 @@ class Files:
         """Decoded by several processes, each with some of the rows."""
         names = [str(path) for path in self.paths]
         asked = Asked.of(reading, sum(self.outline["rows"]), self.limit)
-        decode = (arrow_rows.decode_rows, lambda rows: [names, column, rows.start, rows.stop])
+        decode = (arrow_files.decode_rows, lambda rows: [names, column, rows.start, rows.stop])
         return decoded(asked, decode, lambda rows: _several(self, rows))
 
     def array(self, column: str) -> np.ndarray:
         """Read by another process."""
-        x = self._called(arrow_rows.read_arrays, column, self.limit)
+        x = self._called(arrow_files.read_arrays, column, self.limit)
         x.flags.writeable = False
         return x
 
     def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> list[list[Any]]:
         """Read by another process."""
         told = [found.features, found.label, found.split, found.group, found.time]
-        return self._called(arrow_rows.read_cells, told, dict(classes), self.where, self.limit)
+        return self._called(arrow_files.read_cells, told, dict(classes), self.where, self.limit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,12 +139,16 @@ class Held:
         """Sent to several processes, which decode them."""
 
         def told(rows: range) -> list[Any]:
-            names, pieces = zip(*arrow_rows.encoded(self._batches([column], rows), column), strict=True)
+            found = arrow_rows.encoded(self._batches([column], rows), column, self._fetched)
+            names, pieces = zip(*found, strict=True)
             sizes = np.array([len(piece) for piece in pieces], np.int64)
             return [list(names), np.frombuffer(b"".join(pieces), np.uint8), sizes]
 
         asked = Asked.of(reading, self.outline["rows"][0], self.limit)
         return decoded(asked, (arrow_rows.decode_bytes, told), lambda rows: _several(self, rows))
+
+    def _fetched(self, path: str) -> memoryview:
+        return read_bytes(Path(path), self.limit)
 
     def array(self, column: str) -> np.ndarray:
         """Made here."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from epochal.sources.roles import Told
 from epochal.table import Column
 
 _ABSENT = ("", "na", "n/a", "nan", "null", "none")
@@ -99,10 +100,9 @@ class Growing:
             return Column("boolean", values, text=Column("category", codes, texts))
         return Column("category", codes, texts)
 
-    def texts(self) -> list[str | None]:
-        """Every cell as text, None where it is missing."""
-        names: list[str | None] = [*self.codes, None]
-        return [names[code] for code in np.concatenate(self.blocks).tolist()]
+    def told(self) -> Told:
+        """What has grown, where it is text: as labels, splits, groups or times."""
+        return Told(np.concatenate(self.blocks), tuple(self.codes))
 
     def _as_text(self) -> Column | None:
         if not self.small:

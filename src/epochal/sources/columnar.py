@@ -152,6 +152,5 @@ def received(told: Sequence[Any]) -> tuple[Column, Told]:
     values = np.concatenate(chunks)
     chunks.clear()
     if kind == "category":
-        names = np.array([*texts, None], object)
-        return Column("category", values, tuple(texts)), Told(names[values].tolist())
+        return Column("category", values, tuple(texts)), Told(values, tuple(texts))
     return Column("boolean" if kind == "boolean" else "number", values), Told(values)

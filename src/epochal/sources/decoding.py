@@ -16,7 +16,7 @@ from epochal.sources.pixels import TRANSIENT, Asked
 
 _FIRST = 64  # rows of the first process, which finds out how large images are
 _MOST = 4_096  # rows of one process, and …
-_BYTES = 64 << 20  # … bytes that it answers with
+_BYTES = 128 << 20  # … bytes that it answers with
 _PROCESSES = 8
 _WORDS = {
     "turned": "turned as their EXIF orientation says",

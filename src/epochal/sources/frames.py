@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
@@ -92,7 +93,11 @@ def _as_text(y: np.ndarray, where: str) -> np.ndarray:
         y = np.array([str(value) for value in y.tolist()])
     if y.ndim != 1 or y.dtype.kind not in "biufU":
         return y  # refused later, with the shape or the row
-    told = Told(y.astype(str).tolist() if y.dtype.kind in "bU" else y)
+    if y.dtype.kind in "bU":
+        texts, codes = np.unique(y.astype(str), return_inverse=True)
+        told = Told(codes, texts.tolist())
+    else:
+        told = Told(y)
     return roles.labels(told, "labels", lambda row: f"{where}: labels: row {row:,}")
 
 
@@ -100,7 +105,9 @@ def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str)
     import pyarrow as pa
 
     try:
-        reader = pa.RecordBatchReader.from_stream(frame)
+        with catch_warnings():
+            simplefilter("ignore")  # pandas says that names of columns which are no text become text
+            reader = pa.RecordBatchReader.from_stream(frame)
         names = reader.schema.names
         found = roles.assign(names, reading, where, labelled=labelled)
         grown = grow(reader.schema, iter(reader), found, where, limit)

@@ -86,20 +86,27 @@ def check_names(names: Sequence[str], where: str) -> None:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
-    return f"its columns are {', '.join(name[:40] for name in names[:20])}{more}"
+    return f"its columns are {', '.join(_plain(name[:40]) for name in names[:20])}{more}"
+
+
+def _plain(name: str) -> str:
+    return name if name.isprintable() else repr(name)
 
 
 def _no_label(names: Sequence[str], where: str) -> str:
     likely = next((name for wanted in _SUGGESTED for name in names if name.strip().lower() == wanted), None)
-    remedy = f"is it --label {likely}?" if likely else "name it with --label COLUMN (label=…)"
+    remedy = f"is it --label {_plain(likely)}?" if likely else "name it with --label COLUMN (label=…)"
     return f"{where}: which column holds the labels is not said; {remedy}\n{_listed(names)}"
 
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """A column of labels, splits, groups or times: text (None where missing), or numbers (int64, float64 with NaN)."""
+    """A column of labels, splits, groups or times: numbers (int64, float64 with NaN), or codes of `texts` (-1: "
+    "missing).
+    """
 
-    values: np.ndarray | list[str | None]
+    values: np.ndarray
+    texts: Sequence[str] | None = None
 
 
 def parts(columns: dict[str, Column], told: dict[str, Told], roles: Roles, place: Place) -> dict[str, Part]:
@@ -145,20 +152,18 @@ def check_finite(column: Column, name: str, place: Place) -> None:
 
 def labels(told: Told, name: str, place: Place) -> np.ndarray:
     """Labels as text; 1.0 is 1, and true and false are in small letters. Raises DataError for other fractions."""
-    values = told.values
-    if isinstance(values, np.ndarray):
-        if values.dtype.kind == "f":
-            _refuse_fraction(values, name, place)
-            return values.astype(np.int64).astype(str)
-        return values.astype(str)
-    found = _complete(told, name, "label", place)
-    names, codes = np.unique(found, return_inverse=True)
-    numbers = np.array([as_number(text) for text in names.tolist()])
+    if told.texts is None:
+        if told.values.dtype.kind == "f":
+            _refuse_fraction(told.values, name, place)
+            return told.values.astype(np.int64).astype(str)
+        return told.values.astype(str)
+    _check_complete(told, name, "label", place)
+    numbers = np.array([as_number(text) for text in told.texts])
     if not np.isnan(numbers).any():
-        _refuse_fraction(numbers[codes], name, place, np.inf)
-    boolean = {text.lower() for text in names.tolist()} <= {"true", "false"}
-    plain = [text.lower() if boolean else _unpointed(text) for text in names.tolist()]
-    return np.array(plain, dtype=str)[codes]
+        _refuse_fraction(numbers[told.values], name, place, np.inf)
+    boolean = {text.lower() for text in told.texts} <= {"true", "false"}
+    plain = [text.lower() if boolean else _unpointed(text) for text in told.texts]
+    return np.array(plain, dtype=str)[told.values]
 
 
 def _unpointed(text: str) -> str:
@@ -186,19 +191,19 @@ def _missing(role: str, name: str) -> str:
 
 
 def _complete(told: Told, name: str, role: str, place: Place) -> np.ndarray:
-    """The column as an array. Raises DataError for a missing value."""
-    values = told.values
-    if isinstance(values, np.ndarray):
-        absent = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
-    else:
-        absent = np.array([value is None for value in values], bool)
+    """The column as an array of numbers or text. Raises DataError for a missing value."""
+    _check_complete(told, name, role, place)
+    return told.values if told.texts is None else np.array(told.texts, dtype=str)[told.values]
+
+
+def _check_complete(told: Told, name: str, role: str, place: Place) -> None:
+    absent = told.values < 0 if told.texts is not None else np.isnan(told.values)
     if absent.any():
         raise DataError(f"{place(int(np.argmax(absent)))}: {_missing(role, name)}")
-    longest = 0 if isinstance(values, np.ndarray) else max(map(len, values), default=0)  # type: ignore[arg-type]
-    if longest > MAX_TEXT:
-        row = next(row for row, value in enumerate(values) if len(value or "") == longest)
+    sizes = np.array([len(text) for text in told.texts or ("",)])
+    if sizes.max() > MAX_TEXT:
+        row = int(np.argmax(sizes[told.values] > MAX_TEXT))
         raise DataError(
-            f"{place(row)}: column {name!r} holds {longest:,} characters, at most {MAX_TEXT} are supported for a "
-            f"{role}; name another column"
+            f"{place(row)}: column {name!r} holds {sizes[told.values[row]]:,} characters, at most {MAX_TEXT} are "
+            f"supported for a {role}; name another column"
         )
-    return values if isinstance(values, np.ndarray) else np.array(values, dtype=str)

@@ -70,7 +70,7 @@ def _text(files: list[Path], reading: Reading, limit: int, labelled: bool, name:
         raise DataError(f"{error}\n({first.why}; --header, --no-header, --separator say otherwise)") from None
     grown, place = text_tables.read_columns(opened, found.features, found.told, limit)
     columns = {column: grown[column].column() for column in found.features}
-    told = {column: roles.Told(grown[column].texts()) for column in found.told}
+    told = {column: grown[column].told() for column in found.told}
     notes = [f"{name}: {first.why}, {understood(columns, found)}"]
     for column in found.features:
         if odd := grown[column].odd:

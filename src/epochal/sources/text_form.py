@@ -15,6 +15,9 @@ from epochal.sources import cells
 from epochal.sources.files import read_bytes
 
 MAX_LINE = 16 << 20
+MAX_CELLS = 1_000_000
+"""Separators in one row, those in quotes included: what is longer would take memory before it is counted as a row."""
+
 _SEPARATORS = ",;\t|"
 _SAMPLE_CHARACTERS = 1 << 16
 _SAMPLE_LINES = 200
@@ -115,9 +118,20 @@ def _sample(path: Path, data: memoryview) -> tuple[list[str], bool]:
     for line in lines(path, data):
         if len(first) >= _SAMPLE_LINES or (size >= _SAMPLE_CHARACTERS and len(first) > 1):
             return first, False
+        for separator in _SEPARATORS:
+            if (count := line.count(separator)) > MAX_CELLS:
+                raise DataError(too_wide(path, count, separator))
         first.append(line)
         size += len(line)
     return first, True
+
+
+def too_wide(path: Path, count: int, separator: str) -> str:
+    """The message about a row of too many cells."""
+    return (
+        f"{path}: a row holds {count:,} of {separator!r}, at most {MAX_CELLS:,} are supported; "
+        f"is this a text table? close its quotes, or save it as an array with numpy.savez"
+    )
 
 
 def _sample_rows(sample: list[str], separator: str, whole: bool) -> list[list[str]]:

@@ -12,7 +12,7 @@ from typing import NoReturn
 from epochal.errors import DataError
 from epochal.memory import format_bytes
 from epochal.sources import cells
-from epochal.sources.text_form import TextFile, lines
+from epochal.sources.text_form import MAX_CELLS, TextFile, lines, too_wide
 from epochal.sources.times import Place
 
 _BLOCK_CELLS = 200_000
@@ -88,9 +88,20 @@ def _blocks(file: TextFile, ends: array) -> Iterator[list[list[str]]]:
 
 def _rows(file: TextFile, width: int) -> Iterator[tuple[list[str], int]]:
     """The rows with the last line of each; empty lines before the first and after the last one are left out."""
-    reader = csv.reader(lines(file.path, file.data), delimiter=file.separator, strict=True)
+    spent = 0
+
+    def bounded() -> Iterator[str]:
+        nonlocal spent
+        for line in lines(file.path, file.data):
+            spent += line.count(file.separator)
+            if spent > MAX_CELLS:
+                raise DataError(too_wide(file.path, spent, file.separator))
+            yield line
+
+    reader = csv.reader(bounded(), delimiter=file.separator, strict=True)
     begun, empty = False, 0
     for row in reader:
+        spent = 0
         if not row or (len(row) == 1 < width and not row[0].strip()):
             empty = empty or reader.line_num
             continue

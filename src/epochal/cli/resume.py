@@ -1,0 +1,52 @@
+"""`epochal resume`."""
+
+import time
+from pathlib import Path
+
+from epochal.cli.options import Flag, amount
+
+
+def resume(
+    run: Path,
+    *,
+    strict: Flag = False,
+    memory: str | None = None,
+    no_test: Flag = False,
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Go on with a run that was interrupted or killed, to the bits of one that was not.
+
+    Parameters
+    ----------
+    run
+        A run folder.
+    strict
+        Refuse where another machine, core count or version may change bits.
+    memory
+        What the rows may take on the device, like 2GB; left out: what it has free.
+    no_test
+        Leave the test split closed.
+    json
+        Print one JSON object on standard output, at the end.
+    quiet
+        No progress on standard error.
+
+    """
+    from epochal.cli import output
+    from epochal.cli.signals import Signals
+
+    with Signals() as signals:
+        begun = time.perf_counter()
+        from epochal.run import resume as taken_up
+
+        resumed = taken_up(run, strict=strict, memory_bytes=amount(memory, "--memory"))
+        seconds = {"load": time.perf_counter() - begun}
+        say = output.Speaker(quiet=quiet or json)
+        for note in resumed.notes:
+            say(f"note: {note}")
+        training = resumed.folder.training
+        done = f"has ended by {training.stopped}" if training.stopped else f"goes on after step {training.step:,}"
+        say(f"{run}: {done}")
+        data = training.data.origin or "DATA"
+        return output.finish(resumed.folder, signals, seconds, data=data, no_test=no_test, as_json=json, quiet=quiet)
