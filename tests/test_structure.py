@@ -11,15 +11,14 @@ SOURCE = Path(epochal.__file__).parent
 
 # A module imports only from those before it.
 ORDER = """
-errors memory atomic sealed draws rows table reading sources.raw sources.files sources.isolated sources.pickle_machine
-sources.pickles sources.arrays sources.idx sources.npy sources.tutorials sources.named sources.times sources.roles
-sources.cells sources.text_form sources.text_tables sources.columnar sources.columnar_files sources.tables
-sources.frames sources.pixels sources.decoding sources.images sources.arrow_rows sources.arrow_files
-sources.arrow_sources sources.arrow
-sources checks labels preprocessing dataset splitting storage loading plan
-losses scaling models.base models.convolution models.logistic models.mlp models.lenet models optimizers epoch score
-patience recipe placement chunked residency shared parameters program ledger fitted training record lock checkpoint folder run reproduction
-cli
+errors memory atomic sealed checkpoint draws rows table reading sources.raw sources.files sources.isolated
+sources.pickle_machine sources.pickles sources.arrays sources.idx sources.npy sources.tutorials sources.named
+sources.times sources.roles sources.cells sources.text_form sources.text_tables sources.columnar
+sources.columnar_files sources.tables sources.frames sources.pixels sources.decoding sources.images
+sources.arrow_rows sources.arrow_files sources.arrow_sources sources.arrow sources checks labels preprocessing
+dataset splitting storage loading plan losses scaling models.base models.convolution models.logistic
+models.mlp models.lenet models optimizers epoch score patience recipe placement chunked residency shared
+parameters program ledger fitted training record lock folder run reproduction cli
 """.split()
 
 PUBLIC = [

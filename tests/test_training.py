@@ -120,7 +120,9 @@ def test_iterating_and_stopping_early_keeps_the_best_so_far(small):
 
 def test_a_diverging_loss_stops_names_the_step_and_keeps_the_best(small):
     training = epochal.train(epochal.mlp(8), small, epochal.Recipe(learning_rate=1e30, batch_size=20))
-    with pytest.raises(epochal.DivergedError, match=r"step \d+: the loss is (nan|inf); take a smaller learning rate"):
+    with pytest.raises(
+        epochal.DivergedError, match=r"step \d+: the loss is (nan|inf); params\.\S+ is not finite; take"
+    ):
         list(training)
     assert training.stopped == "diverged"
 
@@ -129,7 +131,7 @@ def test_nan_never_becomes_the_best(small):
     # The first update makes the parameters infinite, and nothing but the validation sees it.
     recipe = epochal.Recipe(learning_rate=3e38, l2=10, batch_size=101, epochs=1)
     training = epochal.train(epochal.mlp(8), small, recipe)
-    with pytest.raises(epochal.DivergedError, match="step 1: a parameter is not finite"):
+    with pytest.raises(epochal.DivergedError, match=r"step 1: hidden0\.W is not finite"):
         list(training)
     assert training.best is None
 

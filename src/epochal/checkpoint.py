@@ -7,13 +7,22 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from epochal import sealed
 from epochal.errors import RunError, StorageError
-from epochal.training import Snapshot
 
 KEEP = 2
 _NAME = re.compile(r"checkpoint-(\d{12})\.safetensors")
+
+
+class Snapshot(NamedTuple):
+    """All that a run needs to go on to the same bits: copies of its arrays by name, and plain values."""
+
+    arrays: dict[str, np.ndarray]
+    told: dict[str, Any]
 
 
 def path_of(folder: Path, step: int) -> Path:

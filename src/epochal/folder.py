@@ -21,12 +21,12 @@ from typing import IO, Any, Literal
 import tomli_w
 
 from epochal import atomic, checkpoint, parameters, record, sealed
-from epochal.checkpoint import Saver
+from epochal.checkpoint import Saver, Snapshot
 from epochal.errors import RecipeError, RunError, StorageError
 from epochal.fitted import Best
 from epochal.lock import NAME as LOCK
 from epochal.lock import Lock
-from epochal.training import Moment, Snapshot, Training
+from epochal.training import Moment, Training
 
 FORMAT = 1
 COST_SHARE = 50
@@ -86,19 +86,23 @@ class RunFolder:
 
     def moments(self) -> Iterator[Moment]:
         """The training's moments, each recorded before it is passed on; however it ends, the state is saved."""
-        saver = Saver(self._save)
+        saver, history, whole = Saver(self._save), self._history(), True
+        iterator = self.training.moments()
         try:
-            with self._history() as history:
-                for moment in self.training.moments():
-                    if moment.epoch:
-                        self._written(history, json.dumps(record.epoch_json(moment.epoch)) + "\n")
-                    self._heed(saver.failure())
-                    if self._due():
-                        self._submit(saver, history)
-                    yield moment
-                self._submit(saver, history)
+            while True:
+                whole = False  # while a stretch runs, the state is in the compiled program's hands
+                moment = next(iterator, None)
+                whole = True
+                if moment is None:
+                    return
+                if moment.epoch:
+                    self._written(history, json.dumps(record.epoch_json(moment.epoch)) + "\n")
+                self._heed(saver.failure())
+                if self._due():
+                    self._submit(saver, history)
+                yield moment
         finally:
-            self._end(saver)
+            self._end(saver, history, whole)
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -160,15 +164,19 @@ class RunFolder:
         except OSError as error:
             raise StorageError(f"{history.name}: cannot be written: {error.strerror or error}") from None
 
-    def _end(self, saver: Saver) -> None:
-        error = saver.close()
+    def _end(self, saver: Saver, history: IO[str], whole: bool) -> None:
         try:
-            if error is not None:  # once more, in the open: what fails now is lost
+            if whole and self.training.stopped != "storage":
+                self._submit(saver, history)
+            error = saver.close()
+            if error is not None and whole:  # once more, in the open: what fails now is lost
                 self._save(self.training.snapshot())
             atomic.write_json(self.path / "run.json", self._describe())
         except OSError as failed:
             raise StorageError(f"{self.path}: the outcome cannot be written: {failed.strerror or failed}") from None
         finally:
+            saver.close()
+            history.close()
             self.close()
 
     def _begin(self) -> None:

@@ -22,9 +22,10 @@ from epochal.table import Table
 def load(source: Any = "digits", reading: Reading | None = None, **options: Any) -> Dataset:
     """Read, check and split a data set.
 
-    `source` is a path (a `.pkl` or `.pkl.gz` of the tutorials, IDX files or their folder, `.npz`, `.npy`), a name
-    (digits, mnist, fashion-mnist), arrays `(x, y)`, or splits `((x, y), (x, y), (x, y))` (two: train and test) or
-    `{"train": (x, y), …}`. How it is read says a `Reading`, or its fields as `options`: `load(path, label="species")`.
+    `source` is a path: a `.pkl` or `.pkl.gz` of the tutorials, IDX files or their folder, `.npz`, `.npy`, a table as
+    CSV, Parquet or Arrow, or a pattern of such, a folder of images or of Hugging Face `datasets`. Or a name: digits,
+    mnist, fashion-mnist. Or a frame of pandas or polars, arrays `(x, y)`, splits `((x, y), (x, y), (x, y))` (two: train
+    and test), or `{"train": (x, y), …}`. How it is read says a `Reading`, or its fields as `options`.
 
     Raises DataError, with the place and the remedy, for anything that cannot be used as it is; RecipeError for an
     option that makes no sense.
@@ -43,6 +44,8 @@ def load(source: Any = "digits", reading: Reading | None = None, **options: Any)
 
 def _absolute(source: str | Path) -> str:
     path = locate(source)
+    if path is None and set(str(source)) & set("*?["):  # a pattern of files
+        return str(Path(source).expanduser().absolute())
     return str(path.resolve()) if path else str(source)
 
 
@@ -105,6 +108,8 @@ def scored(
     where = f"{raw.name}: {split}"
     x, y = _features(part.x, preprocessing, where), np.asarray(part.y)
     checks.same_length(x, y, where)
+    if raw.classes is not None and y.dtype.kind in "iu":  # numbers of the source's own classes, named as it names them
+        y = np.array(raw.classes)[labels.encode_labels({"train": y}, where, raw.classes)[0]["train"]]
     return Split(x, labels.known_labels(y, classes, where), divisor(x, raw.divisor, reading.divisor))
 
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from epochal import parameters
+from epochal.checkpoint import Snapshot
 from epochal.dataset import Dataset
 from epochal.epoch import State
 from epochal.errors import DivergedError, RecipeError
@@ -30,13 +31,6 @@ class Moment(NamedTuple):
 
     step: int
     epoch: Epoch | None
-
-
-class Snapshot(NamedTuple):
-    """All that a run needs to go on to the same bits: copies of its arrays by name, and plain values."""
-
-    arrays: dict[str, np.ndarray]
-    told: dict[str, Any]
 
 
 class Training(Iterator[Epoch]):

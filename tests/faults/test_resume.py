@@ -19,15 +19,17 @@ import epochal
 from commands import epochal as command
 from commands import result
 from epochal import atomic, checkpoint, training
+from epochal.checkpoint import Snapshot
 from epochal.folder import Keeping, RunFolder
 from epochal.lock import Lock
 from epochal.run import resume
-from epochal.training import Snapshot, Training
+from epochal.training import Training
 
 KILLS = int(os.environ.get("EPOCHAL_KILLS", "20"))
+KILLS_EACH = int(os.environ.get("EPOCHAL_KILLS_EACH", "2"))
 SIGNALS = int(os.environ.get("EPOCHAL_SIGNALS", "4"))
 DAMAGES = int(os.environ.get("EPOCHAL_DAMAGES", "2000"))
-RECIPE = epochal.Recipe(optimizer="momentum", batch_size=20, epochs=3, patience_steps=15)
+RECIPE = epochal.Recipe(optimizer="momentum", batch_size=20, epochs=3, patience_steps=60)
 
 
 def outcome(run: Training) -> tuple:
@@ -49,7 +51,7 @@ def test_a_run_resumed_at_every_step_and_twice_ends_with_the_same_bits(small, si
     for _ in whole.moments():
         snapshots.append((whole.snapshot(), tuple(whole.epochs)))
     assert whole.residency.kind == ("chunked" if memory_bytes else "resident")
-    assert len(snapshots) == 1 + whole.step >= 18
+    assert len(snapshots) == 1 + whole.step == 19
     for step, (snapshot, epochs) in enumerate(snapshots):
         text = json.loads(json.dumps(snapshot.told))  # as a file would give it back
         again = epochal.train(model, small, RECIPE, memory_bytes=memory_bytes)
@@ -111,45 +113,50 @@ def snapshot_of(step: int, size: int = 50) -> Snapshot:
     return Snapshot(arrays, {"step": step, "best": None})
 
 
-def test_killed_before_every_operation_of_a_save_the_newest_whole_checkpoint_loads(tmp_path, monkeypatch):
-    """A child that ends itself before its n-th system call of a save, for every n until the save gets through."""
+EPOCHAL = [sys.executable, "-m", "epochal"]
+
+SAVE = """
+import os, sys, tempfile
+from pathlib import Path
+import numpy as np
+from epochal import checkpoint
+from collections import namedtuple
+folder, step, left = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+def counted(call):
+    def wrapped(*args, **kwargs):
+        global left
+        if left == 0:
+            os._exit(9)
+        left -= 1
+        return call(*args, **kwargs)
+    return wrapped
+os.fsync, os.fdopen, tempfile.mkstemp = counted(os.fsync), counted(os.fdopen), counted(tempfile.mkstemp)
+Path.replace, Path.unlink = counted(Path.replace), counted(Path.unlink)
+os.open, checkpoint.sealed.read = counted(os.open), counted(checkpoint.sealed.read)
+arrays = {"state.a": np.full(50, step, np.float32), "state.step": np.array(step, np.int32)}
+checkpoint.save(folder, namedtuple("Snapshot", "arrays told")(arrays, {"step": step, "best": None}))
+"""
+
+
+def test_killed_before_every_operation_of_a_save_the_newest_whole_checkpoint_loads(tmp_path):
+    """A process that ends itself before its n-th operation of a save, for every n until the save gets through."""
     checkpoint.save(tmp_path, snapshot_of(1))
     checkpoint.save(tmp_path, snapshot_of(2))
     for n in range(100):
-        child = os.fork()
-        if child == 0:
-            left = n
-
-            def counted(call):
-                def wrapped(*args, **kwargs):
-                    nonlocal left
-                    if left == 0:
-                        os._exit(9)
-                    left -= 1
-                    return call(*args, **kwargs)
-
-                return wrapped
-
-            for name in ("fsync", "open", "fdopen", "replace", "unlink"):
-                setattr(os, name, counted(getattr(os, name)))
-            Path.replace, Path.unlink = counted(Path.replace), counted(Path.unlink)
-            atomic.tempfile.mkstemp = counted(atomic.tempfile.mkstemp)
-            checkpoint.save(tmp_path, snapshot_of(3 + n))
-            os._exit(0)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        done = subprocess.run([sys.executable, "-c", SAVE, str(tmp_path), str(3 + n), str(n)], check=False)
         found, complaints = checkpoint.newest(tmp_path)
         assert found is not None
         assert not complaints
         assert found.told["step"] >= 2
         np.testing.assert_array_equal(found.arrays["state.a"], np.full(50, found.told["step"], np.float32))
-        if code == 0:
+        if done.returncode == 0:
             break
-    assert code == 0
+        assert done.returncode == 9
     assert n > 5, "a save has more operations than that"
     assert found.told["step"] == 3 + n
     checkpoint.sweep(tmp_path)
     assert not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*.tmp"))
-    assert len(checkpoint.found(tmp_path)) <= 3
+    assert len(checkpoint.found(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("call", ["mkstemp", "fdopen", "fsync", "replace"])
@@ -160,14 +167,17 @@ def test_a_save_that_fails_leaves_the_old_checkpoints_and_no_rubbish(tmp_path, m
         raise OSError(28, "No space left on device")
 
     home = {"mkstemp": atomic.tempfile, "fdopen": os, "fsync": os, "replace": Path}[call]
-    with (
-        monkeypatch.context() as patch,
-        pytest.raises(epochal.RunError, match="No space left on device; it needs 204 bytes"),
-    ):
+    with monkeypatch.context() as patch:
         patch.setattr(home, call, full)
-        checkpoint.save(tmp_path, snapshot_of(2))
+        with pytest.raises(epochal.RunError, match="No space left on device; it needs 204 bytes"):
+            checkpoint.save(tmp_path, snapshot_of(2))
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000000000001.safetensors"]
     assert checkpoint.newest(tmp_path)[0].told["step"] == 1
+
+
+def _drain(folder: RunFolder) -> None:
+    for _ in folder.moments():
+        time.sleep(0.02)  # so that the saver's thread has its turn
 
 
 def test_a_full_disk_is_waited_out_or_stops_the_run_as_asked(small, tmp_path, monkeypatch, caplog):
@@ -182,16 +192,14 @@ def test_a_full_disk_is_waited_out_or_stops_the_run_as_asked(small, tmp_path, mo
     monkeypatch.setattr(checkpoint, "save", full)
     run = epochal.train(epochal.logistic(), small, RECIPE)
     with caplog.at_level(logging.WARNING, "epochal"):
-        for _ in RunFolder.create(tmp_path / "retry", run, Keeping(checkpoint_seconds=0)).moments():
-            time.sleep(0.02)
+        _drain(RunFolder.create(tmp_path / "retry", run, Keeping(checkpoint_seconds=0)))
     assert "disk full; the run goes on and tries again" in caplog.text
     assert resume(tmp_path / "retry", small).fit().steps == run.step
     left[0] = 10**9
     run = epochal.train(epochal.logistic(), small, epochal.Recipe(epochs=1000, batch_size=20))
     keeping = Keeping(checkpoint_seconds=0, on_storage_error="stop")
     with pytest.raises(epochal.RunError, match="disk full") as caught:
-        for _ in RunFolder.create(tmp_path / "stop", run, keeping).moments():
-            time.sleep(0.02)
+        _drain(RunFolder.create(tmp_path / "stop", run, keeping))
     assert caught.value.exit_code == 1
     assert run.step < 1000
 
@@ -253,11 +261,14 @@ def test_a_second_process_is_refused_with_the_owners_name(tmp_path):
 
 
 def test_a_killed_owners_lock_is_taken_over(tmp_path):
-    child = os.fork()
-    if child == 0:
-        Lock(tmp_path)
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
+    code = "import sys, time, pathlib; from epochal.lock import Lock; held = Lock(pathlib.Path(sys.argv[1]));"
+    code += "print(1, flush=True); time.sleep(99)"
+    owner = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    with owner:
+        owner.stdout.readline()
+        with pytest.raises(epochal.RunError, match=f"in use by process {owner.pid} on"):
+            Lock(tmp_path)
+        owner.kill()
     Lock(tmp_path).close()
 
 
@@ -265,6 +276,11 @@ def train_words(model: str, chunked: bool) -> list[str]:
     words = ["--epochs", "12", "--model", model, "--optimizer", "momentum", "--checkpoint-seconds", "0", "--quiet"]
     words += ["--kernels", "2x3", "--hidden", "20", "--kernel-size", "2"] if model == "lenet" else []
     return words + (["--memory", "60kB" if model == "logistic" else "400kB"] if chunked else [])
+
+
+def words_for(folder: Path, words: list[str]) -> list[str]:
+    """What a user types after a kill."""
+    return ["resume", str(folder)] if (folder / "run.json").exists() else ["train", *words, "--out", str(folder)]
 
 
 def bits(folder: Path) -> tuple:
@@ -286,23 +302,15 @@ def test_runs_killed_at_random_instants_end_with_the_bits_of_the_uninterrupted_o
     expected, killed = bits(tmp_path / "whole"), 0
     for number in range(-(-KILLS // 3)):
         folder = tmp_path / f"run{number}"
-        for _ in range(10):
-            begins = (
-                ["resume", str(folder)] if (folder / "run.json").exists() else ["train", *words, "--out", str(folder)]
-            )
+        for _ in range(generator.randint(1, KILLS_EACH)):
             process = subprocess.Popen(
-                [sys.executable, "-m", "epochal", *begins, "--quiet"], cwd=tmp_path, stdout=-3, stderr=-3
+                [*EPOCHAL, *words_for(folder, words), "--quiet"], cwd=tmp_path, stdout=-3, stderr=-3
             )
-            time.sleep(generator.uniform(0.4, 1.1) * seconds)
+            time.sleep(generator.uniform(0.5, 1.0) * seconds)
             process.kill()
-            if process.wait() == 0:
-                break
-            killed += 1
-        else:
-            begins = (
-                ["resume", str(folder)] if (folder / "run.json").exists() else ["train", *words, "--out", str(folder)]
-            )
-            assert command(*begins, cwd=tmp_path).returncode == 0
+            killed += process.wait() != 0
+        done = command(*words_for(folder, words), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
         assert bits(folder) == expected
         assert json.loads((folder / "test-ledger.jsonl").read_text().splitlines()[0])["test"] == whole["test"]
     assert killed >= KILLS // 6, "too few of the kills came in time to say anything"
@@ -314,13 +322,8 @@ def test_signals_at_random_instants_leave_a_run_that_goes_on(tmp_path, number, c
     words = ["train", "--epochs", "1000000", "--patience-steps", "1000000000", "--quiet"]
     seconds = []
     for n in range(SIGNALS):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "epochal", *words, "--out", f"run{n}"],
-            cwd=tmp_path,
-            stdout=-3,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        command_line = [*EPOCHAL, *words, "--out", f"run{n}"]
+        process = subprocess.Popen(command_line, cwd=tmp_path, stdout=-3, stderr=-1, text=True)
         time.sleep(0.6 + generator.uniform(0, 2.5))
         begun = time.monotonic()
         process.send_signal(number)
@@ -339,7 +342,7 @@ def test_signals_at_random_instants_leave_a_run_that_goes_on(tmp_path, number, c
 
 
 def test_of_several_processes_on_one_folder_exactly_one_trains(tmp_path):
-    words = [sys.executable, "-m", "epochal", "train", "--epochs", "20", "--out", "run", "--quiet"]
+    words = [*EPOCHAL, "train", "--epochs", "20", "--out", "run", "--quiet"]
     count = int(os.environ.get("EPOCHAL_RACERS", "6"))
     processes = [
         subprocess.Popen(words, cwd=tmp_path, stdout=-3, stderr=subprocess.PIPE, text=True) for _ in range(count)
@@ -351,9 +354,7 @@ def test_of_several_processes_on_one_folder_exactly_one_trains(tmp_path):
 
 def test_a_run_that_diverged_keeps_no_checkpoint_with_nan(small, tmp_path):
     run = epochal.train(epochal.mlp(8), small, epochal.Recipe(learning_rate=1e30, batch_size=20))
-    with pytest.raises(
-        epochal.DivergedError, match=r"step \d+: the loss is (nan|inf); \S+ is not finite; take a smaller"
-    ):
+    with pytest.raises(epochal.DivergedError, match=r"step \d+: the loss is (nan|inf); \S+ is not finite; take"):
         for _ in RunFolder.create(tmp_path / "run", run, Keeping(checkpoint_seconds=0)).moments():
             pass
     found, _ = checkpoint.newest(tmp_path / "run")

@@ -64,7 +64,6 @@ def test_labels_beside_an_array():
         ({}, "got an empty mapping"),
         ({"train": (X, Y), "validation": (X, Y)}, "got a mapping with 'validation'"),
         ({0: (X, Y)}, "got a mapping with 0"),
-        ({"data": X, "target": Y}, "got a mapping with 'data'"),
         ({"train": X}, "train is no pair of arrays but ndarray"),
         ({"train": None}, "train is no pair of arrays but NoneType"),
         (((X, Y), (X, Y), (X, Y, Y)), "test is no pair of arrays but tuple"),

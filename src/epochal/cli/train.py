@@ -1,5 +1,6 @@
 """`epochal train`."""
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +64,7 @@ def train(
         say(f"{model} · {fitting.residency.kind}: {fitting.residency.why}")
         if isinstance(dataset.train.x, FileRows) and recipe.shuffle == "full":
             say("note: the rows stay in the file; a full shuffle reads it row by row, --shuffle blocks in runs")
-        path = out or folder.new_folder(Path("runs"), f"{Path(dataset.source).stem}-{model.name}")
+        name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.source).stem}-{model.name}")
+        path = out or folder.new_folder(Path("runs"), name)
         kept = folder.RunFolder.create(path, fitting, keep.keeping())
         return output.finish(kept, signals, seconds, data=data, no_test=no_test, as_json=json, quiet=quiet)
