@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,8 +57,10 @@ def _take(file: IO[str]) -> None:
 
 
 def _owner(file: IO[str]) -> str:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        file.seek(0)
-        told = json.load(file)
-        return f"process {told['process']} on {told['host']} since {told['since']}"
+    for _ in range(20):  # the owner may have taken the lock this instant, and not told yet
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            file.seek(0)
+            told = json.load(file)
+            return f"process {told['process']} on {told['host']} since {told['since']}"
+        time.sleep(0.01)
     return "another process"
