@@ -40,13 +40,10 @@ def main() -> None:
                     for _ in training.moments():
                         pass
                 told.append(time.perf_counter() - begun)
-    without, kept_seconds = (statistics.median(values[1:]) for values in seconds.values())
-    print(
-        f"{os.cpu_count()} cores, jax {version('jax')}: mlp 784-500-10, batch 500, 20 epochs of {len(data.train):,} rows"
-    )
-    print(
-        f"without a run folder {without:.2f} s, with one {kept_seconds:.2f} s ({kept_seconds / without - 1:+.1%}), {saves} saves"
-    )
+    without, kept = (statistics.median(values[1:]) for values in seconds.values())
+    work = f"mlp 784-500-10, batch 500, 20 epochs of {len(data.train):,} rows"
+    print(f"{os.cpu_count()} cores, jax {version('jax')}: {work}")
+    print(f"without a run folder {without:.2f} s, with one {kept:.2f} s ({kept / without - 1:+.1%})")
 
 
 if __name__ == "__main__":
