@@ -71,8 +71,6 @@ def _read_named(source: str | Path, reading: Reading, limit: int, labelled: bool
 def _read_folder(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:
     if arrow.is_saved(path):
         return arrow.read_saved(path, reading, limit, labelled=labelled)
-    if arrow.is_saved(path):
-        return arrow.read_saved(path, reading, limit, labelled=labelled)
     if any(path.glob("*-ubyte*")):
         return idx.read_folder(path, limit)
     if images.is_folder(path):
