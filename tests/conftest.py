@@ -3,11 +3,16 @@
 import jax
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from epochal.dataset import Dataset
 from epochal.loading import load
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# No test asserts a time: a machine that is busy for a moment is no fault of the code.
+settings.register_profile("epochal", deadline=None)
+settings.load_profile("epochal")
 
 
 def blobs(rows: int, features: int = 6, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -324,7 +324,7 @@ def test_signals_at_random_instants_leave_a_run_that_goes_on(tmp_path, number, c
     for n in range(SIGNALS):
         command_line = [*EPOCHAL, *words, "--out", f"run{n}"]
         process = subprocess.Popen(command_line, cwd=tmp_path, stdout=-3, stderr=-1, text=True)
-        time.sleep(0.6 + generator.uniform(0, 2.5))
+        time.sleep(1.2 + generator.uniform(0, 2.5))
         begun = time.monotonic()
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
