@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import numpy as np
 import tomli_w
 
 from epochal import atomic, checkpoint, parameters, record, sealed
@@ -44,6 +45,9 @@ class Keeping:
 
     on_storage_error: Literal["retry", "stop"] = "retry"
     """Where a checkpoint cannot be saved: go on and try again, or stop with exit code 1."""
+
+    no_test: bool = False
+    """Leave the test split closed at the end."""
 
     def __post_init__(self) -> None:
         if not self.checkpoint_seconds >= 0:
@@ -132,19 +136,19 @@ class RunFolder:
         """In the saver's thread: the checkpoint, and the best parameters where they are new."""
         begun = time.monotonic()
         checkpoint.save(self.path, snapshot)
-        best = snapshot.told["best"]
-        if best is not None and best != self._saved_best:
-            self._save_best(snapshot)
-            self._saved_best = best
+        if snapshot.told["best"] is not None:
+            epoch, step, wrong = snapshot.told["best"]
+            named = {n.removeprefix("best."): array for n, array in snapshot.arrays.items() if n.startswith("best.")}
+            self._save_best(Best(epoch, step, self.training.valid_score(wrong)), named)
         self._cost = max(self._cost, time.monotonic() - begun)
 
-    def _save_best(self, snapshot: Snapshot) -> None:
+    def _save_best(self, best: Best, named: dict[str, np.ndarray]) -> None:
+        if best == self._saved_best:
+            return
         path = self.path / "best.safetensors"
-        named = {n.removeprefix("best."): array for n, array in snapshot.arrays.items() if n.startswith("best.")}
-        epoch, step, wrong = snapshot.told["best"]
-        told = record.best_json(Best(epoch, step, self.training.valid_score(wrong)))
         try:
-            sealed.write(path, named, told)
+            sealed.write(path, named, record.best_json(best))
+            self._saved_best = best
         except OSError as error:
             raise StorageError(f"{path}: the best parameters cannot be saved: {error.strerror or error}") from None
 
@@ -171,6 +175,10 @@ class RunFolder:
             error = saver.close()
             if error is not None and whole:  # once more, in the open: what fails now is lost
                 self._save(self.training.snapshot())
+            if (
+                self.training.best is not None and self.training.stopped != "storage"
+            ):  # also where the state is lost: a run that diverged keeps its best
+                self._save_best(self.training.best, parameters.flatten(self.training.params))
             atomic.write_json(self.path / "run.json", self._describe())
         except OSError as failed:
             raise StorageError(f"{self.path}: the outcome cannot be written: {failed.strerror or failed}") from None
@@ -203,6 +211,7 @@ class RunFolder:
             "residency": record.residency_json(training.residency),
             "seconds": dict(training.seconds),
             "keeping": asdict(self.keeping),
+            "memory_bytes": training.program.memory_bytes,
             "versions": record.versions(),
         }
 

@@ -69,7 +69,8 @@ def resume(
     """Take up the run in `path` from its newest whole checkpoint, or from its beginning where there is none.
 
     `data`, `model` and `recipe` are needed where the folder cannot tell them, as for `load_run`. Another machine, core
-    count or version of JAX may change bits: a note says so, and `strict` refuses.
+    count or version of JAX may change bits: a note says so, and `strict` refuses. `memory_bytes` is what the rows may
+    take on the device; left out: what they might before.
     Raises RunError for what is no run, in use, damaged beyond its checkpoints, or other than it was; DataError.
     """
     path = Path(path)
@@ -80,7 +81,7 @@ def resume(
         data = training_data(path) if data is None else data
         _check_same(data, told["data"], path)
         notes = _differences(told["versions"], strict, path)
-        training = train(model, data, recipe, memory_bytes=memory_bytes)
+        training = train(model, data, recipe, memory_bytes=memory_bytes or told["memory_bytes"])
         checkpoint.sweep(path)
         snapshot, complaints = checkpoint.newest(path)
         notes += [f"{complaint}; an older checkpoint is used" for complaint in complaints]

@@ -360,3 +360,29 @@ def test_a_run_that_diverged_keeps_no_checkpoint_with_nan(small, tmp_path):
     found, _ = checkpoint.newest(tmp_path / "run")
     assert found is None or all(np.isfinite(a).all() for a in found.arrays.values())
     assert json.loads((tmp_path / "run" / "run.json").read_text())["stopped"] == "diverged"
+
+
+def test_a_run_that_diverges_after_a_best_keeps_that_best(small, tmp_path, monkeypatch):
+    run = epochal.train(epochal.logistic(), small, RECIPE)
+    real = run.program.stretch
+
+    def failing(state, pieces, first, last):
+        state, losses = real(state, pieces, first, last)
+        return state, losses * (np.nan if run.step >= 6 else 1)
+
+    monkeypatch.setattr(run.program, "stretch", failing)
+    monkeypatch.setattr(RunFolder, "_due", lambda self: False)  # no save before the end
+    with pytest.raises(epochal.DivergedError, match="step 7: the loss is nan"):
+        _drain(RunFolder.create(tmp_path / "run", run))
+    assert run.best is not None
+    kept = epochal.load_run(tmp_path / "run")
+    assert (kept.best, kept.parameters_sha256) == (run.best, run.fit().parameters_sha256)
+
+
+def test_a_resumed_run_keeps_its_memory_and_its_test_split_closed(tmp_path):
+    words = ["--epochs", "3", "--memory", "400kB", "--no-test", "--out", "run"]
+    told = result("train", *words, cwd=tmp_path)
+    assert told["residency"]["kind"] == "chunked"
+    again = result("resume", "run", cwd=tmp_path)
+    assert (again["residency"]["kind"], again["test"]) == ("chunked", None)
+    assert not (tmp_path / "run" / "test-ledger.jsonl").exists()

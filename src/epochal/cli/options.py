@@ -58,11 +58,14 @@ class Keep:
     on_storage_error: Literal["retry", "stop"] = "retry"
     """Where a checkpoint cannot be saved: go on and try again, or stop with exit code 1."""
 
+    no_test: Flag = False
+    """Leave the test split closed."""
+
     def keeping(self) -> "Keeping":
         """The same for the run folder. Raises RecipeError."""
         from epochal.folder import Keeping
 
-        return Keeping(checkpoint_seconds=self.checkpoint_seconds, on_storage_error=self.on_storage_error)
+        return Keeping(**vars(self))
 
 
 def numbers(text: str, name: str) -> list[int]:

@@ -47,7 +47,6 @@ def finish(
     seconds: dict[str, float],
     *,
     data: str,
-    no_test: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -66,7 +65,7 @@ def finish(
         return _interrupted(folder, signals, seconds, as_json=as_json)
     fit = training.fit(path)
     test = None
-    if not no_test:
+    if not folder.keeping.no_test:
         opened = [entry for entry in ledger.entries(path) if entry["parameters_sha256"] == fit.parameters_sha256]
         test = Score(opened[-1]["test"]["wrong"], opened[-1]["test"]["of"]) if opened else fit.test()
     report(fit, training.residency, test, seconds, as_json=as_json)

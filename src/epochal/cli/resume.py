@@ -11,7 +11,6 @@ def resume(
     *,
     strict: Flag = False,
     memory: str | None = None,
-    no_test: Flag = False,
     json: Flag = False,
     quiet: Flag = False,
 ) -> int:
@@ -24,9 +23,7 @@ def resume(
     strict
         Refuse where another machine, core count or version may change bits.
     memory
-        What the rows may take on the device, like 2GB; left out: what it has free.
-    no_test
-        Leave the test split closed.
+        What the rows may take on the device, like 2GB; left out: what they might before.
     json
         Print one JSON object on standard output, at the end.
     quiet
@@ -49,4 +46,4 @@ def resume(
         done = f"has ended by {training.stopped}" if training.stopped else f"goes on after step {training.step:,}"
         say(f"{run}: {done}")
         data = training.data.origin or "DATA"
-        return output.finish(resumed.folder, signals, seconds, data=data, no_test=no_test, as_json=json, quiet=quiet)
+        return output.finish(resumed.folder, signals, seconds, data=data, as_json=json, quiet=quiet)

@@ -22,7 +22,6 @@ def train(
     memory: str | None = None,
     out: Path | None = None,
     config: Path | None = None,
-    no_test: Flag = False,
     json: Flag = False,
     quiet: Flag = False,
 ) -> int:
@@ -38,8 +37,6 @@ def train(
         The run folder; left out: a new one below runs/.
     config
         A TOML file of these options, such as a run's recipe.toml; options given here win.
-    no_test
-        Leave the test split closed.
     json
         Print one JSON object on standard output, at the end.
     quiet
@@ -67,4 +64,4 @@ def train(
         name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.source).stem}-{model.name}")
         path = out or folder.new_folder(Path("runs"), name)
         kept = folder.RunFolder.create(path, fitting, keep.keeping())
-        return output.finish(kept, signals, seconds, data=data, no_test=no_test, as_json=json, quiet=quiet)
+        return output.finish(kept, signals, seconds, data=data, as_json=json, quiet=quiet)
