@@ -4,20 +4,24 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check slow format clean
+.PHONY: demo test check slow docs format clean
 
 demo: $(VENV)/installed
 	@$(BIN)/epochal train
 
 test: $(VENV)/developed
 	@scripts/check $(BIN)
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal $(ARGS)
 
 check: $(VENV)/developed
 	@scripts/check $(BIN)
 
 slow: $(VENV)/developed
 	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+docs: $(VENV)/developed
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "docs/_build/index.html"
 
 format: $(VENV)/developed
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
@@ -31,4 +35,4 @@ $(VENV)/developed: pyproject.toml
 	@touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) docs/_build .pytest_cache .ruff_cache .hypothesis

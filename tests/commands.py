@@ -15,6 +15,7 @@ def epochal(*words: object, cwd: Path, **environment: str) -> subprocess.Complet
         cwd=cwd,
         capture_output=True,
         text=True,
+        errors="surrogateescape",  # a path may hold any byte
         timeout=300,
         check=False,
         env=os.environ | environment,

@@ -1,5 +1,9 @@
 """Strict numerics for the whole session: no dtype is promoted in silence, and every warning is an error."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -9,6 +13,15 @@ from epochal.dataset import Dataset
 from epochal.loading import load
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Commands that tests run share their compiled programs; this process, whose JAX is there already, compiles its own.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _programs = tempfile.TemporaryDirectory(prefix="epochal-programs-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+# The user's own ledger of test sets is none of a test's business; commands that a test runs inherit this.
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="epochal-tests-")
+# Trackio reads this when it is imported, so it cannot differ from test to test.
+os.environ["TRACKIO_DIR"] = str(Path(os.environ["XDG_DATA_HOME"], "trackio"))
 
 # No test asserts a time: a machine that is busy for a moment is no fault of the code.
 settings.register_profile("epochal", deadline=None)
@@ -21,6 +34,13 @@ def blobs(rows: int, features: int = 6, classes: int = 3, seed: int = 0) -> tupl
     y = np.arange(rows) % classes
     centres = np.random.default_rng(99).normal(size=(classes, features))
     return (centres[y] + generator.normal(size=(rows, features))).astype(np.float32), y
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """What a test keeps in the user's cache is its own."""
+    if "XDG_CACHE_HOME" not in os.environ:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Data that a test needs: where they are, or why the test is skipped, or that it fails where they must be there."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,11 @@ def require(name: str) -> Path:
 def _below_data(name: str) -> Path | None:
     folders = [Path(text) for text in os.environ.get("EPOCHAL_DATA", "").split(os.pathsep) if text]
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def extra(*names: str) -> None:
+    """Skip the test where a library of an extra is missing, or fail it where EPOCHAL_REQUIRE lists `extras`."""
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        needed = "extras" in os.environ.get("EPOCHAL_REQUIRE", "").replace(",", " ").split()
+        (pytest.fail if needed else pytest.skip)(f"needs {', '.join(missing)}")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from commands import epochal, result
-from epochal import load_run
+from epochal import load, load_run
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,10 @@ MISTAKES = {
     "no number": (["train", "--batch-size", "x"], 'Invalid value for --batch-size: unable to convert "x" into int'),
     "unknown option": (["train", "--learning-rat", "1"], "Did you mean --learning-rate"),
     "unknown command": (["trian"], 'Did you mean "train"'),
-    "bad choice": (["train", "--optimizer", "sgdd"], 'sgdd" into Literal[sgd, momentum, nesterov, adam, adamw]'),
+    "bad choice": (
+        ["train", "--optimizer", "sgdd"],
+        "optimizer: must be one of sgd, momentum, nesterov, adam, adamw, FILE.py:NAME",
+    ),
     "bad width": (["train", "--hidden", "3y"], "hidden: must be whole numbers joined by x, like 500 or 500x300"),
     "bad memory": (["train", "--memory", "lots"], "--memory: 'lots' is no amount of memory; write it like 500MB"),
     "too little memory": (["train", "--memory", "1kB"], "but 1.0 kB are granted on the device"),
@@ -217,3 +220,36 @@ def test_a_closed_test_split_stays_closed(place):
     told = result("train", "--epochs", 1, "--no-test", "--out", "closed", cwd=place)
     assert told["test"] is None
     assert not (place / "closed" / "test-ledger.jsonl").exists()
+
+
+def test_a_second_run_finds_its_compiled_programs(tmp_path):
+    kept = tmp_path / "programs"
+    words = ("train", "--epochs", "1", "--no-test")
+    first = result(*words, cwd=tmp_path, JAX_COMPILATION_CACHE_DIR=str(kept))
+    made = {path.name for path in kept.iterdir() if path.name.endswith("-cache")}
+    assert any(name.startswith("jit_stretch") for name in made)
+    second = result(*words, "--learning-rate", "0.05", "--seed", "7", cwd=tmp_path, JAX_COMPILATION_CACHE_DIR=str(kept))
+    assert {path.name for path in kept.iterdir() if path.name.endswith("-cache")} == made
+    assert first["parameters_sha256"] != second["parameters_sha256"]
+
+
+def test_programs_are_kept_in_the_users_cache_folder(tmp_path):
+    code = (
+        "import os; from epochal.cli.compilation import folder, keep_programs; keep_programs();"
+        "assert os.environ['JAX_COMPILATION_CACHE_DIR'] == str(folder()); print(folder())"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")} | {"XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    if sys.platform == "linux":
+        assert Path(done.stdout.strip()).is_relative_to(tmp_path / "epochal" / "programs")
+
+
+def test_rows_stored_as_those_trained_on_are_divided_as_those(trained, place):
+    fit = load_run(place / "run")
+    x = load("digits").test.x[:20]
+    np.save(place / "new.npy", x)
+    assert result("predict", "run", "new.npy", "--out", "new.npz", cwd=place)["rows"] == 20
+    np.testing.assert_array_equal(np.load(place / "new.npz")["probabilities"], fit.predict_proba(x))
+    np.save(place / "scaled.npy", x.astype(np.float32) / 16)  # another dtype: nothing is known of it
+    result("predict", "run", "scaled.npy", "--out", "scaled.npz", cwd=place)
+    np.testing.assert_allclose(np.load(place / "scaled.npz")["probabilities"], fit.predict_proba(x), rtol=1e-5)

@@ -85,7 +85,7 @@ def test_a_stretch_is_a_plain_loop_of_the_same_steps(name, model, optax_promotes
     losses = []
     for number in range(2):
         state, record = program.stretch(state, placed.epoch(number), 0, plan.steps)
-        losses += record.tolist()
+        losses += record[0].tolist()
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.params, expected)
     assert int(state.step) == 2 * plan.steps
@@ -100,7 +100,7 @@ def test_cutting_a_stretch_changes_no_bit():
     for first, last in ((0, 1), (1, 1), (1, 4), (4, plan.steps)):
         state, record = program.stretch(state, pieces, first, last)
         parts.append(record)
-    np.testing.assert_array_equal(np.concatenate(parts), losses)
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), losses)
     jax.tree.map(np.testing.assert_array_equal, state, whole)
 
 
@@ -126,7 +126,7 @@ def test_the_count_of_errors_is_numpys_over_every_row(rows):
     p = program.probabilities(params, placed)
     logits = np.asarray(epochal.mlp(8).logits(params, jnp.asarray(x)))
     np.testing.assert_allclose(p, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), rtol=1e-5, atol=1e-7)
-    score = program.count_errors(params, placed)
+    (score,) = program.count_errors(params, placed)
     assert (score.wrong, score.of) == (int((logits.argmax(1) != y).sum()), rows)
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import epochal
-from epochal.models.convolution import _by_library, _by_patches, conv2d, max_pool
 
 KEY = jax.random.key(0)
 
@@ -41,33 +40,6 @@ def test_the_mlp_is_what_numpy_computes():
         h = np.tanh(h @ params[layer]["W"].T + params[layer]["b"])
     expected = h @ params["output"]["W"].T + params["output"]["b"]
     np.testing.assert_allclose(model.logits(params, jnp.asarray(x)), expected, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("size", "channels", "out", "kernel"), [(28, 1, 20, 5), (12, 20, 50, 5), (7, 3, 4, 2), (6, 2, 1, 1)]
-)
-def test_the_product_of_patches_is_the_convolution_and_so_are_its_gradients(size, channels, out, kernel):
-    x = jax.random.normal(KEY, (3, size, size + 1, channels))
-    k = jax.random.normal(jax.random.key(1), (kernel, kernel, channels, out))
-    weights = jax.random.normal(jax.random.key(2), (3, size - kernel + 1, size + 2 - kernel, out))
-    for ours, library in zip(
-        jax.value_and_grad(lambda x, k: jnp.sum(_by_patches(x, k) * weights), (0, 1))(x, k)[1],
-        jax.value_and_grad(lambda x, k: jnp.sum(_by_library(x, k) * weights), (0, 1))(x, k)[1],
-        strict=True,
-    ):
-        np.testing.assert_allclose(ours, library, rtol=1e-4, atol=1e-4 * float(jnp.abs(library).max()))
-    np.testing.assert_allclose(conv2d(x, k), _by_library(x, k), rtol=1e-4, atol=1e-4)
-
-
-def test_pooling_takes_the_maximum_and_leaves_the_rest_out():
-    x = np.random.default_rng(0).normal(size=(2, 7, 5, 3)).astype(np.float32)
-    expected = np.array(
-        [
-            [[x[r, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].max((0, 1)) for j in range(2)] for i in range(3)]
-            for r in range(2)
-        ]
-    )
-    np.testing.assert_array_equal(max_pool(jnp.asarray(x), 2), expected)
 
 
 def test_no_bare_convolution_runs_inside_the_compiled_loop_on_a_cpu(small):

@@ -1,5 +1,6 @@
 from dataclasses import fields
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import optax
@@ -10,6 +11,12 @@ from epochal.optimizers import DIRECTIONS
 from epochal.optimizers import SCHEDULES as MADE
 from epochal.recipe import _CHOICES
 
+BY_VALUE = {
+    "loss": [(3, "FILE.py:NAME"), ("smooth", "FILE.py:NAME"), ("loss.py:", "FILE.py:NAME"), ("a.txt:f", "a function")],
+    "augment": [(3, "FILE.py:NAME"), ("spin", "shift, flip"), ("shift+", "joined by +")],
+    "class_weight": [("even", "balanced"), ({"a": -1}, "at least 0"), (2, "balanced")],
+}
+
 
 def _invalid_values() -> list[tuple[str, object, str]]:
     """Every field with values just outside its constraint, generated from the constraint."""
@@ -18,6 +25,9 @@ def _invalid_values() -> list[tuple[str, object, str]]:
         limits = knob.metadata
         if knob.name in _CHOICES:
             cases.append((knob.name, "none such", "must be one of"))
+            continue
+        if knob.name in BY_VALUE:
+            cases += [(knob.name, *case) for case in BY_VALUE[knob.name]]
             continue
         if isinstance(knob.default, bool):
             cases += [(knob.name, 1, "true or false"), (knob.name, "yes", "true or false")]
@@ -42,7 +52,8 @@ def test_a_bad_value_is_refused_with_field_range_and_value(name, value, words):
     with pytest.raises(RecipeError, match=rf"^{name}: ") as caught:
         Recipe(**{name: value})
     assert words in str(caught.value)
-    assert repr(value) in str(caught.value) or repr(float(value)) in str(caught.value)
+    shown = next(iter(value.values())) if isinstance(value, dict) else value
+    assert repr(shown) in str(caught.value) or repr(float(shown)) in str(caught.value)
 
 
 def test_the_effective_recipe_makes_itself_again():
@@ -70,8 +81,20 @@ def test_an_unknown_name_is_refused():
 
 def test_an_optax_transformation_brings_its_own_rate():
     assert Recipe(optimizer=optax.adam(1e-3)).learning_rate is None
-    with pytest.raises(RecipeError, match="brings its own"):
-        Recipe(optimizer=optax.adam(1e-3), learning_rate=0.1)
+    for given in (optax.adam(1e-3), "mine.py:adam"):
+        with pytest.raises(RecipeError, match="brings its own"):
+            Recipe(optimizer=given, learning_rate=0.1)
+
+
+def test_references_become_absolute_so_that_a_run_is_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe(optimizer="mine.py:adam", loss="~/losses.py:hinge", augment="shift+flip")
+    assert recipe.optimizer == f"{tmp_path}/mine.py:adam"
+    assert recipe.loss == f"{Path.home()}/losses.py:hinge"
+    assert recipe.augment == "shift+flip"
+    assert recipe.learning_rate is None
+    assert recipe.by_value == ()
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
 def test_every_field_is_documented_for_the_command_line():

@@ -214,14 +214,14 @@ def test_never_more_than_two_chunks_are_alive():
 def test_an_error_in_the_readers_thread_reaches_the_loop(monkeypatch, small):
     calls = []
 
-    def broken(split, rows, x, y):
+    def broken(x, rows, out):
         calls.append(len(rows))
-        if len(calls) == 4:
+        if len(calls) == 8:
             raise epochal.DataError("disk: gone")
-        return read(split, rows, x, y)
+        return gather(x, rows, out)
 
-    read = chunked._read
-    monkeypatch.setattr(chunked, "_read", broken)
+    gather = chunked.gather
+    monkeypatch.setattr(chunked, "gather", broken)
     training = epochal.train(epochal.logistic(), small, epochal.Recipe(batch_size=10, epochs=50), memory_bytes=4500)
     assert training.residency.kind == "chunked"
     with pytest.raises(epochal.DataError, match="disk: gone"):

@@ -57,7 +57,7 @@ def _curve(data, recipe, frequency):
         for step in range(6):
             state, _ = training.program.stretch(state, pieces, step, step + 1)
             if (number * 6 + step + 1) % frequency == 0:
-                wrongs.append(training.program.count_errors(state.params, valid).wrong)
+                wrongs.append(training.program.count_errors(state.params, valid)[0].wrong)
     return wrongs
 
 
@@ -121,7 +121,7 @@ def test_iterating_and_stopping_early_keeps_the_best_so_far(small):
 def test_a_diverging_loss_stops_names_the_step_and_keeps_the_best(small):
     training = epochal.train(epochal.mlp(8), small, epochal.Recipe(learning_rate=1e30, batch_size=20))
     with pytest.raises(
-        epochal.DivergedError, match=r"step \d+: the loss is (nan|inf); params\.\S+ is not finite; take"
+        epochal.DivergedError, match=r"step \d+: the loss is (nan|inf); (hidden0|output)\.[Wb] is not finite; take"
     ):
         list(training)
     assert training.stopped == "diverged"
@@ -134,6 +134,14 @@ def test_nan_never_becomes_the_best(small):
     with pytest.raises(epochal.DivergedError, match=r"step 1: hidden0\.W is not finite"):
         list(training)
     assert training.best is None
+
+
+def test_a_model_whose_answers_are_nan_is_wrong_on_every_row(small):
+    """Finite parameters may overflow in products; the first class would then be predicted, and often be right."""
+    program = epochal.train(epochal.logistic(), small, RECIPE).program
+    answers = {"W": np.zeros((3, 6), np.float32), "b": np.array([0, np.nan, 1], np.float32)}
+    assert [score.wrong for score in program.count_errors(answers, program.place(small.valid))] == [40]
+    assert int(epochal.zero_one_loss([[np.nan, 1.0], [2.0, 1.0]], [0, 0])) == 1
 
 
 def test_float64_is_computed_in_float64_and_leaves_the_process_alone(small):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from epochal.dataset import Dataset, Split
     from epochal.errors import CapacityError, DataError, DivergedError, EpochalError, RecipeError, RunError
+    from epochal.estimator import Classifier
     from epochal.fitted import Epoch, Fit
     from epochal.loading import load
     from epochal.losses import negative_log_likelihood, zero_one_loss
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from epochal.reading import Reading
     from epochal.recipe import Recipe
     from epochal.run import fit, load_run
-    from epochal.score import Score
+    from epochal.selection import select
     from epochal.shared import shared_dataset
     from epochal.training import train
 
@@ -35,10 +36,11 @@ _HOME = {
     "Recipe": "recipe",
     "train": "training",
     "Epoch": "fitted",
-    "Score": "score",
     "fit": "run",
     "Fit": "fitted",
+    "select": "selection",
     "load_run": "run",
+    "Classifier": "estimator",
     "EpochalError": "errors",
     "RecipeError": "errors",
     "DataError": "errors",

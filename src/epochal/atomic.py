@@ -1,8 +1,9 @@
 """Files that are there whole or not at all."""
 
+import errno
 import json
 import os
-import tempfile
+import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,26 +14,18 @@ def write(path: Path, content: bytes) -> None:
 
     Whoever opens `path` at any instant, or after a power loss, finds the old content or the new one, never a part.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    other = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with other.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        other.replace(path)
     except BaseException:
         with suppress(OSError):
-            Path(name).unlink()
+            other.unlink()
         raise
     sync_folder(path.parent)
-
-
-def append(path: Path, line: str) -> None:
-    """Add one line to a file and flush it to the disk. Raises OSError."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -40,11 +33,32 @@ def write_json(path: Path, content: Any) -> None:
     write(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
+def sweep(folder: Path, *names: str) -> None:
+    """Remove what killed writers of the files `names` (patterns) have left in `folder`. Raises OSError."""
+    for name in names:
+        for path in folder.glob(f".{name}.*.tmp"):
+            path.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it, each with its entry flushed to the disk. Raises OSError."""
+    if not folder.is_dir():
+        if folder.parent != folder:  # a drive that is not there is its own parent
+            make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries, where the system lets folders be opened."""
-    with suppress(OSError):
+    """Flush a folder's entries, where the system can. Raises OSError."""
+    try:
         handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    except PermissionError:  # Windows opens no folders; elsewhere one may be written to and not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that flush no folders
+            raise
+    finally:
+        os.close(handle)

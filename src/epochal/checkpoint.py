@@ -6,6 +6,7 @@ A save writes a new name, flushes it, renames it, flushes the folder, reads it b
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,46 +32,60 @@ def path_of(folder: Path, step: int) -> Path:
 
 
 def save(folder: Path, snapshot: Snapshot) -> None:
-    """Write `snapshot` and remove all but the newest two. Raises StorageError; the older ones then stay."""
-    path = path_of(folder, snapshot.told["step"])
+    """Write `snapshot`, and remove those before it but for the last. Raises StorageError; the older ones then stay."""
+    step = snapshot.told["step"]
+    path = path_of(folder, step)
     try:
         sealed.write(path, snapshot.arrays, snapshot.told)
-        sealed.read(path)
-        for _, old in found(folder)[:-KEEP]:
-            old.unlink()
+        _read_back(path)
+        for _, old in [pair for pair in found(folder) if pair[0] < step][: 1 - KEEP]:
+            old.unlink(missing_ok=True)
     except (OSError, RunError) as error:
         size = sum(array.nbytes for array in snapshot.arrays.values())
         reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
         raise StorageError(f"{path}: the checkpoint cannot be saved: {reason}; it needs {size:,} bytes") from None
 
 
+def _read_back(path: Path) -> None:
+    try:
+        sealed.read(path)
+    except (OSError, RunError):
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
 def found(folder: Path) -> list[tuple[int, Path]]:
     """The checkpoints of a run by update, oldest first. What a killed process left half-written is none of them."""
     matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
-    return sorted((int(match[1]), path) for match, path in matches if match)
+    return sorted((int(match[1]), path) for match, path in matches if match and path.is_file())
 
 
-def newest(folder: Path) -> tuple[Snapshot | None, list[str]]:
+def newest(folder: Path, run: str | None = None) -> tuple[Snapshot | None, dict[Path, str]]:
     """The newest whole checkpoint, None where there is none, and what is wrong with newer ones.
 
+    `run` is what their value of that name must be, lest a checkpoint of another run is taken.
     Raises RunError where there are some, and none is whole.
     """
-    complaints = []
-    checkpoints = found(folder)
-    for _, path in reversed(checkpoints):
+    complaints = {}
+    for step, path in reversed(found(folder)):
         try:
-            return Snapshot(*sealed.read(path)), complaints
+            snapshot = Snapshot(*sealed.read(path))
+            told = snapshot.told.get("step"), snapshot.told.get("run")
+            if told == (step, run or told[1]):
+                return snapshot, complaints
+            complaints[path] = f"{path}: is a checkpoint of another run, or of another step"
         except (RunError, FileNotFoundError) as error:
-            complaints.append(str(error))
-    if checkpoints:
-        raise RunError(f"{folder}: none of its {len(checkpoints)} checkpoints is whole: {complaints[0]}; train anew")
+            complaints[path] = str(error)
+    if complaints:
+        first = next(iter(complaints.values()))
+        raise RunError(f"{folder}: none of its {len(complaints)} checkpoints is whole: {first}; train anew")
     return None, complaints
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed saves of ours have left behind."""
-    for path in folder.glob(".*.safetensors.*.tmp"):
-        path.unlink(missing_ok=True)
+def set_aside(path: Path) -> Path:
+    """Rename a checkpoint that is not whole, so that it does not count as one; returns its new name. Raises OSError."""
+    return path.replace(path.with_name(f"{path.name}.damaged"))
 
 
 class Saver:

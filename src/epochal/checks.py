@@ -4,14 +4,17 @@ They are checked here, on the host, before any cast: on the device integers wrap
 all without a word.
 """
 
-from collections.abc import Mapping, Sized
+import hashlib
+from collections.abc import Iterator, Mapping, Sized
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from epochal.errors import DataError
-from epochal.rows import FileRows, Rows, as_rows, blocks
+from epochal.rows import BLOCK_BYTES, FileRows, Rows, as_rows, blocks
+
+_DIGEST_BYTES = 32
 
 
 def features(x: Any, where: str) -> Rows:
@@ -87,23 +90,43 @@ def same_shape(splits: Mapping[str, Rows], where: str) -> None:
 
 def shared_rows(a: Rows, b: Rows) -> int:
     """How many rows of `b` are identical to some row of `a`, byte for byte."""
-    hashes_a, hashes_b = _row_hashes(a), _row_hashes(b)
+    hashes_b = np.concatenate([hashes for _, hashes in _row_hashes(b)])
+    sought = np.sort(hashes_b)
+    met, alike = np.zeros(len(sought), bool), []
+    for begin, hashes in _row_hashes(a):
+        places = np.minimum(np.searchsorted(sought, hashes), len(sought) - 1)
+        found = np.flatnonzero(sought[places] == hashes)
+        met[places[found]] = True
+        alike.append(begin + found)
     # Few rows have equal hashes by chance: those are compared whole, in a set, so that no data make it slow.
-    known = {a[row].tobytes() for row in np.flatnonzero(np.isin(hashes_a, hashes_b))}
-    return sum(b[row].tobytes() in known for row in np.flatnonzero(np.isin(hashes_b, hashes_a)))
+    known = set(_contents(a, np.concatenate(alike)))
+    suspect = np.flatnonzero(met[np.searchsorted(sought, hashes_b)])
+    return sum(content in known for content in _contents(b, suspect))
 
 
-def _row_hashes(x: Rows) -> np.ndarray:
-    """A 64-bit hash of every row's bytes: uint64 [rows]. Equal rows have equal hashes; the caller compares the rest."""
+def _contents(x: Rows, rows: np.ndarray) -> Iterator[bytes]:
+    """The bytes of each of some rows; a digest in place of many."""
+    width = prod(x.shape[1:]) * x.dtype.itemsize
+    step = max(1, BLOCK_BYTES // max(1, width))
+    for begin in range(0, len(rows), step):
+        piece = rows[begin : begin + step]
+        for row in x.gather(piece) if isinstance(x, FileRows) else x[piece]:
+            content = row.tobytes()
+            yield content if width <= _DIGEST_BYTES else hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
+
+
+def _row_hashes(x: Rows) -> Iterator[tuple[int, np.ndarray]]:
+    """A 64-bit hash of every row's bytes, in blocks: the number of the first row, and uint64 [rows].
+
+    Equal rows have equal hashes; the caller compares the rest.
+    """
     width = prod(x.shape[1:]) * x.dtype.itemsize
     words = -(-width // 8)
     weights = np.random.Philox(key=np.uint64(1)).random_raw(words) | np.uint64(1)
-    out = np.empty(len(x), np.uint64)
     for begin, block in blocks(x):
         flat = np.ascontiguousarray(block).reshape(len(block), -1).view(np.uint8)
         padded = np.zeros((len(block), words * 8), np.uint8) if width % 8 else flat
         if width % 8:
             padded[:, :width] = flat
         block_words = padded.view(np.uint64)
-        out[begin : begin + len(block)] = (block_words ^ (block_words >> np.uint64(32))) @ weights
-    return out
+        yield begin, (block_words ^ (block_words >> np.uint64(32))) @ weights

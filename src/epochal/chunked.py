@@ -7,6 +7,7 @@ the same arithmetic on it as on resident rows, and all chunks have one shape, so
 
 import threading
 from collections.abc import Callable, Iterator
+from math import prod
 from queue import Queue
 from typing import Generic, TypeVar, cast
 
@@ -14,14 +15,26 @@ import numpy as np
 
 from epochal.dataset import Split
 from epochal.epoch import Rows
-from epochal.placement import Work, precision, put, put_rows
-from epochal.plan import Plan
+from epochal.placement import HostRows, Work, frozen, precision, put, put_rows
+from epochal.plan import Order
+from epochal.rows import Rows as AnyRows
 from epochal.rows import gather
 
 T = TypeVar("T")
 
+ALIGNMENT = 64
+"""Bytes: XLA's CPU client uses memory of NumPy's as it is where it begins at a multiple of this, and copies it else."""
+
 BUFFERS = 2
 """Chunks that take room on the device: the one in use, and the one being filled."""
+
+
+def planned(steps: int) -> int:
+    """Steps in the plan of a chunk of so many: at least two, the second of which is then never done.
+
+    From a plan with one row XLA makes another program: it knows the row's number, and sums the loss in another order.
+    """
+    return max(2, steps)
 
 
 class Chunked:
@@ -30,9 +43,18 @@ class Chunked:
     With a `plan`, for training, in chunks of `chunk_steps` minibatches; for scoring in blocks of `block_rows` rows.
     """
 
-    def __init__(self, split: Split, dtype: str, block_rows: int, plan: Plan | None = None, chunk_steps: int = 0):
+    def __init__(
+        self,
+        split: Split,
+        dtype: str,
+        block_rows: int,
+        plan: Order | None = None,
+        chunk_steps: int = 0,
+        *,
+        numbered: bool = False,
+    ):
         self.split, self.dtype, self.block_rows = split, dtype, block_rows
-        self.plan, self.chunk_steps = plan, chunk_steps
+        self.plan, self.chunk_steps, self.numbered = plan, chunk_steps, numbered
         self._stream: Stream[Work] | None = None
         self._next = (0, 0)
 
@@ -82,29 +104,37 @@ class Chunked:
     def _gather(self, index: np.ndarray, counts: np.ndarray) -> Work:
         """The rows of some minibatches, in a new buffer, with a plan that numbers them in order."""
         steps, batch_size = self.chunk_steps, index.shape[1]
-        x, y = self._buffer(steps * batch_size)
-        _read(self.split, index.reshape(-1), x, y)
-        local = np.arange(steps * batch_size, dtype=np.int32).reshape(steps, batch_size)
-        filled = np.ones(steps, np.int32)
+        rows = self._read(index.reshape(-1), steps * batch_size, training=True)
+        local = np.zeros((planned(steps), batch_size), np.int32)
+        local[:steps] = np.arange(steps * batch_size).reshape(steps, batch_size)
+        filled = np.ones(planned(steps), np.int32)
         filled[: len(counts)] = counts
         with precision(self.dtype):
-            rows = put_rows(_frozen(x), _frozen(y), self.split.divisor, self.dtype)
-            return Work(rows, put(local), put(filled), np.int32(0), np.int32(len(counts)))
+            placed = put_rows(rows, self.split.divisor, self.dtype)
+            return Work(placed, put(local), put(filled), np.int32(0), np.int32(len(counts)))
 
     def _blocks(self) -> Iterator[Callable[[], Rows]]:
         for begin in range(0, self.size, self.block_rows):
             yield lambda begin=begin: self._block(begin, min(begin + self.block_rows, self.size))
 
     def _block(self, begin: int, end: int) -> Rows:
-        x, y = self._buffer(self.block_rows)
-        _read(self.split, np.arange(begin, end), x, y)
+        rows = self._read(np.arange(begin, end), self.block_rows)
         with precision(self.dtype):
-            return put_rows(_frozen(x), _frozen(y), self.split.divisor, self.dtype)
+            return put_rows(rows, self.split.divisor, self.dtype)
 
-    def _buffer(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        # Always new memory: a device array on a CPU may go on using the old one, and freed memory costs a page fault
-        # where a copy would cost the copy. Zeros, so that what is never read has a value.
-        return np.zeros((rows, *self.split.example_shape), self.split.x.dtype), np.zeros(rows, np.int32)
+    def _read(self, rows: np.ndarray, room: int, training: bool = False) -> HostRows:
+        """Copies of the rows numbered `rows`, at the beginning of `room` for so many."""
+        split = self.split
+
+        def copied(of: AnyRows) -> np.ndarray:
+            # Always new memory: a device array on a CPU may go on using the old one.
+            out = _zeros((room, *of.shape[1:]), of.dtype)
+            gather(of, rows, out[: len(rows)])
+            return frozen(out)
+
+        weight = copied(split.weight) if training and split.weight is not None else None
+        number = np.resize(rows.astype(np.int32), room) if training and self.numbered else None
+        return HostRows(copied(split.x), copied(split.y), weight, number)
 
 
 class ChunkedEpoch:
@@ -163,12 +193,9 @@ class Stream(Generic[T]):
             self._made.put((None, error))
 
 
-def _read(split: Split, rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-    """Copy the rows numbered `rows` to the beginning of `x` and `y`."""
-    gather(split.x, rows, x[: len(rows)])
-    gather(split.y, rows, y[: len(rows)])
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
-    return array
+def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros, so that what is never read has a value, where a device on the host takes them without a copy."""
+    size = prod(shape) * dtype.itemsize
+    memory = np.zeros(size + ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    return memory[begin : begin + size].view(dtype).reshape(shape)

@@ -21,12 +21,14 @@ DEFAULT_READING = Reading()
 class Split:
     """Rows of one split: x of shape [rows, *example_shape] in the storage dtype, y int32 [rows].
 
+    `weight`, where there is one, float [rows], is what each row counts in the loss; scores count rows whole.
     Unpacks as `x, y`; a slice of it is a Split.
     """
 
     x: Rows
     y: np.ndarray
     divisor: float = 1.0
+    weight: np.ndarray | None = None
 
     def __iter__(self) -> Iterator[Rows]:
         return iter((self.x, self.y))
@@ -37,7 +39,8 @@ class Split:
     def __getitem__(self, rows: slice | np.ndarray) -> "Split":
         if not isinstance(rows, slice) and (isinstance(rows, tuple) or np.ndim(rows) != 1):
             raise TypeError(f"Split: rows must be a slice or a list of row numbers, got {rows!r}")
-        return Split(self.x[rows], self.y[rows], self.divisor)
+        weight = None if self.weight is None else self.weight[rows]
+        return Split(self.x[rows], self.y[rows], self.divisor, weight)
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -71,6 +74,7 @@ class Dataset:
     preprocessing: Preprocessing | None = None  # how a table became features
     reading: Reading = DEFAULT_READING
     origin: str | None = None  # the path or name that `load` reads it from again; None for arrays
+    groups: np.ndarray | None = None  # of the train rows, then of the validation rows, where they were read with some
 
     def __iter__(self) -> Iterator[Split]:
         return iter((self.train, self.valid, self.test))
@@ -87,10 +91,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) over the three splits: shapes, dtypes, divisor, class names, and every byte."""
+        """SHA-256 (hexadecimal) over the three splits: dtypes, shapes, divisor, class names, and every byte."""
         digest = hashlib.sha256(repr((self.classes, self.divisor)).encode())
         for split in self:
-            for array in split:
+            for array in (*split, *([] if split.weight is None else [split.weight])):
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
                 for _, block in blocks(array):
                     digest.update(np.ascontiguousarray(block).view(np.uint8).data)

@@ -55,8 +55,9 @@ class Epoch:
 class Fit:
     """A trained classifier: the parameters with the best validation score, and the record of the run.
 
-    `params` are host arrays in the model's own structure; `stopped` is patience, epochs, interrupted, diverged, or
-    caller where the user stopped iterating. `data` is None where a saved run was opened without its data.
+    `params` are host arrays in the model's own structure (`Variables` of one that keeps statistics); `stopped` is
+    patience, epochs, interrupted, diverged, or caller where the user stopped iterating. `data` is None where a saved
+    run was opened without its data.
     """
 
     model: Model
@@ -99,18 +100,17 @@ class Fit:
 
     def score(self, split: Split) -> Score:
         """Zero-one loss over all rows of a split that is not the test split; that one is opened by `test()`."""
-        return self.program.count_errors(self.params, self.program.place(split))
+        return self.program.count_errors(self.params, self.program.place(split))[0]
 
     def test(self) -> Score:
-        """Open the test split and score it. The run's ledger, where there is a run folder, keeps that it was done.
+        """Open the test split and score it. The data set's ledger, and that of a run folder, keep that it was done.
 
         Validation has chosen; a test score is for the report alone. Choosing by it makes it a second validation split.
         """
         if self.data is None:
             raise RunError("test: the data of this run are not loaded; open it with epochal.load_run(RUN, data)")
         score = self.score(self.data.test)
-        if self.folder is not None:
-            ledger.record(self.folder, self.data.fingerprint, score, self.parameters_sha256)
+        ledger.record(self.folder, self.data.fingerprint, score, self.parameters_sha256)
         return score
 
     @property

@@ -9,22 +9,23 @@ test-ledger.jsonl          one line for every opening of the test split
 lock                       who writes
 """
 
-import json
 import logging
-import os
+import shlex
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Generator
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Self
 
 import numpy as np
 import tomli_w
 
 from epochal import atomic, checkpoint, parameters, record, sealed
 from epochal.checkpoint import Saver, Snapshot
-from epochal.errors import RecipeError, RunError, StorageError
+from epochal.errors import EpochalError, RunError, StorageError
 from epochal.fitted import Best
+from epochal.history import History
+from epochal.keeping import USUAL, Keeping
 from epochal.lock import NAME as LOCK
 from epochal.lock import Lock
 from epochal.training import Moment, Training
@@ -32,41 +33,26 @@ from epochal.training import Moment, Training
 FORMAT = 1
 COST_SHARE = 50
 """A save at a new best waits until this many times its own cost has passed, so that it costs at most 2 %."""
+WARNING_SECONDS = 10.0
+"""How often a disk that stays full is told of."""
 
 log = logging.getLogger("epochal")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Keeping:
-    """How a run is kept."""
-
-    checkpoint_seconds: float = 60.0
-    """Seconds between two checkpoints at most; a new best is saved as soon as that costs less than 2 %."""
-
-    on_storage_error: Literal["retry", "stop"] = "retry"
-    """Where a checkpoint cannot be saved: go on and try again, or stop with exit code 1."""
-
-    no_test: bool = False
-    """Leave the test split closed at the end."""
-
-    def __post_init__(self) -> None:
-        if not self.checkpoint_seconds >= 0:
-            raise RecipeError(f"checkpoint_seconds: must be at least 0, got {self.checkpoint_seconds!r}")
-        if self.on_storage_error not in ("retry", "stop"):
-            raise RecipeError(f"on_storage_error: must be retry or stop, got {self.on_storage_error!r}")
-
-
 class RunFolder:
-    """The folder of a run that is going on. Whoever makes one holds its lock until `moments` ends, or `close`."""
+    """The folder of a run that is going on. Whoever makes one holds its lock until `close`; `with` closes it."""
 
     def __init__(self, path: Path, lock: Lock, training: Training, keeping: Keeping):
         self.path, self.lock, self.training, self.keeping = path, lock, training, keeping
         self._best: Best | None = None
         self._submitted, self._cost = time.monotonic(), 0.0
         self._saved_best: Best | None = None
+        self._warned = -WARNING_SECONDS
+        self._run = record.run_sha256(training.model, training.recipe, training.data)
+        self._history = History(path, lock)
 
     @classmethod
-    def create(cls, path: Path, training: Training, keeping: Keeping = Keeping()) -> "RunFolder":
+    def create(cls, path: Path, training: Training, keeping: Keeping = USUAL) -> "RunFolder":
         """Make the folder of a new run. Raises RunError where there is a run in it, or something else."""
         lock = take_lock(path)
         try:
@@ -88,9 +74,11 @@ class RunFolder:
             raise
         return folder
 
-    def moments(self) -> Iterator[Moment]:
+    def moments(self) -> Generator[Moment]:
         """The training's moments, each recorded before it is passed on; however it ends, the state is saved."""
-        saver, history, whole = Saver(self._save), self._history(), True
+        self._write_description()  # says again that the run is not over
+        self._history.begin(self.training.epochs)
+        saver, whole = Saver(self._save), True
         iterator = self.training.moments()
         try:
             while True:
@@ -100,41 +88,44 @@ class RunFolder:
                 if moment is None:
                     return
                 if moment.epoch:
-                    self._written(history, json.dumps(record.epoch_json(moment.epoch)) + "\n")
-                self._heed(saver.failure())
-                if self._due():
-                    self._submit(saver, history)
+                    self._history.add(moment.epoch)
+                self._heed(self._history.write() or saver.failure())
+                if self._due() and self._history.whole:
+                    self._submit(saver)
                 yield moment
         finally:
-            self._end(saver, history, whole)
+            self._end(saver, whole)
 
     def close(self) -> None:
         """Let go of the folder."""
         self.lock.close()
 
-    def _history(self) -> IO[str]:
-        """The history, cut to the epochs that the state knows."""
-        path = self.path / "history.jsonl"
-        lines = [json.dumps(record.epoch_json(epoch)) + "\n" for epoch in self.training.epochs]
-        atomic.write(path, "".join(lines).encode())
-        return path.open("a", encoding="utf-8")
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _due(self) -> bool:
         since = time.monotonic() - self._submitted
         better = self.training.best is not self._best and since >= COST_SHARE * self._cost
         return better or since >= self.keeping.checkpoint_seconds
 
-    def _submit(self, saver: Saver, history: IO[str]) -> None:
+    def _submit(self, saver: Saver) -> None:
         begun = time.monotonic()
-        snapshot = self.training.snapshot()
-        os.fsync(history.fileno())  # a checkpoint counts the epochs before it, so they must be there
-        saver.submit(snapshot)
+        saver.submit(self._snapshot())
         self._best, self._submitted = self.training.best, time.monotonic()
         self._cost = max(self._cost, self._submitted - begun)
 
+    def _snapshot(self) -> Snapshot:
+        arrays, told = self.training.snapshot()
+        return Snapshot(arrays, told | {"run": self._run, "history": self._history.sha256})
+
     def _save(self, snapshot: Snapshot) -> None:
-        """In the saver's thread: the checkpoint, and the best parameters where they are new."""
+        """In the saver's thread: the checkpoint, and the best parameters where they are new. Raises StorageError."""
         begun = time.monotonic()
+        self.lock.check()
+        self._history.sync()  # a checkpoint counts the epochs before it, so they must be there
         checkpoint.save(self.path, snapshot)
         if snapshot.told["best"] is not None:
             epoch, step, wrong = snapshot.told["best"]
@@ -156,70 +147,80 @@ class RunFolder:
         if error is None:
             return
         if self.keeping.on_storage_error == "stop":
-            self.training.stopped = "storage"
+            self.training.stop("storage")
             raise error
-        log.warning("%s; the run goes on and tries again", error)
+        if time.monotonic() - self._warned >= WARNING_SECONDS:
+            log.warning("%s; the run goes on and tries again", error)
+            self._warned = time.monotonic()
         self._best = None
 
-    def _written(self, history: IO[str], line: str) -> None:
+    def _end(self, saver: Saver, whole: bool) -> None:
+        failure: EpochalError | None = None
+        stopped = self.training.stopped == "storage"  # for a reason that is told already
         try:
-            history.write(line)
-            history.flush()
-        except OSError as error:
-            raise StorageError(f"{history.name}: cannot be written: {error.strerror or error}") from None
-
-    def _end(self, saver: Saver, history: IO[str], whole: bool) -> None:
-        try:
-            if whole and self.training.stopped != "storage":
-                self._submit(saver, history)
-            error = saver.close()
-            if error is not None and whole:  # once more, in the open: what fails now is lost
-                self._save(self.training.snapshot())
-            if (
-                self.training.best is not None and self.training.stopped != "storage"
-            ):  # also where the state is lost: a run that diverged keeps its best
-                self._save_best(self.training.best, parameters.flatten(self.training.params))
-            atomic.write_json(self.path / "run.json", self._describe())
-        except OSError as failed:
-            raise StorageError(f"{self.path}: the outcome cannot be written: {failed.strerror or failed}") from None
+            if whole and not stopped:
+                self._save_last(saver)
+        except EpochalError as error:
+            failure = error
         finally:
             saver.close()
-            history.close()
-            self.close()
+        try:
+            self._save_outcome()  # also where the state is lost: a run that diverged keeps its best
+        except StorageError as error:
+            failure = failure or (None if stopped else error)
+        if failure:
+            raise failure
+
+    def _save_last(self, saver: Saver) -> None:
+        """The state at the end. Raises DivergedError where it is not finite, StorageError."""
+        failure = self._history.write()
+        if failure is None:
+            self._submit(saver)
+        if saver.close() or failure:  # once more, in the open: what fails now is lost
+            failure = self._history.write()
+            if failure:
+                raise failure
+            self._save(self._snapshot())
+
+    def _save_outcome(self) -> None:
+        self.lock.check()
+        if self.training.best is not None:
+            self._save_best(self.training.best, parameters.flatten(self.training.params))
+        self._write_description()
+
+    def _write_description(self) -> None:
+        try:
+            atomic.write_json(self.path / "run.json", self._describe())
+        except OSError as error:
+            raise StorageError(f"{self.path / 'run.json'}: cannot be written: {error.strerror or error}") from None
 
     def _begin(self) -> None:
-        checkpoint.sweep(self.path)
+        sweep(self.path)
         training = self.training
         options = record.model_options(training.model) | training.recipe.to_dict()
         if training.data.origin:
             options = {"data": training.data.origin} | training.data.reading.to_dict() | options
-        text = f"# Options of this run: epochal train --config {self.path / 'recipe.toml'} repeats it.\n"
+        # A name of a folder may hold what no comment can.
+        recipe = shlex.quote(str(self.path / "recipe.toml")) if str(self.path).isprintable() else "recipe.toml"
+        text = f"# Options of this run: epochal train --config {recipe} repeats it.\n"
         atomic.write(self.path / "recipe.toml", (text + tomli_w.dumps(options)).encode())
         atomic.write_json(self.path / "run.json", self._describe())
 
     def _describe(self) -> dict[str, Any]:
-        training, data = self.training, self.training.data
-        return {
-            "format": FORMAT,
-            "model": {"name": training.model.name, "settings": dict(training.model.settings)},
-            "recipe": training.recipe.to_dict(),
-            "data": record.data_json(data),
-            "best": record.best_json(training.best) if training.best else None,
-            "parameters_sha256": parameters.sha256(training.params) if training.best else None,
-            "steps": training.step,
-            "stopped": training.stopped,
-            "residency": record.residency_json(training.residency),
-            "seconds": dict(training.seconds),
-            "keeping": asdict(self.keeping),
-            "memory_bytes": training.program.memory_bytes,
-            "versions": record.versions(),
-        }
+        history = {"epochs": len(self.training.epochs), "sha256": self._history.sha256}
+        kept = {"history": history, "keeping": asdict(self.keeping)}
+        return {"format": FORMAT} | record.training_json(self.training) | kept | {"versions": record.versions()}
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers have left in a run folder whose lock is held. Raises OSError."""
+    atomic.sweep(path, "recipe.toml", "run.json", "history.jsonl", "*.safetensors")
 
 
 def take_lock(path: Path) -> Lock:
     """The lock of the run folder `path`, which is made if need be. Raises RunError, StorageError."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(path)
         return Lock(path)
     except OSError as error:
         raise StorageError(f"{path}: the run folder cannot be made: {error.strerror or error}") from None

@@ -58,7 +58,7 @@ def _plain(y: np.ndarray, where: str) -> np.ndarray:
     if y.dtype.kind == "b":
         return y.astype(str)
     if y.dtype.kind == "U":
-        return _text(y.astype(y.dtype.newbyteorder("=")), where)
+        return _text(y.astype(y.dtype.newbyteorder("="), copy=False), where)
     if y.dtype.kind not in "iuf":
         raise DataError(
             f"{where}: labels must be whole numbers or text, got dtype {str(y.dtype)[:80]}; "

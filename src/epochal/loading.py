@@ -3,18 +3,19 @@
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from epochal import checks, labels, splitting
 from epochal.dataset import SPLITS, Dataset, Split
 from epochal.errors import DataError, RecipeError
+from epochal.features import features
 from epochal.preprocessing import Preprocessing
 from epochal.reading import Reading
-from epochal.rows import Rows, as_array
+from epochal.rows import Rows, joined
 from epochal.sources import Part, Raw, read
-from epochal.sources.files import locate
+from epochal.sources.files import locate, memory_limit
 from epochal.storage import stored
 from epochal.table import Table
 
@@ -63,9 +64,18 @@ def assemble(raw: Raw, reading: Reading) -> Dataset:
             notes.append(f"{name}: {len(taken):,} rows held out of train, {how}")
     remedy = "they were held out: hold a part of every class out with holdout='stratified' (--holdout)"
     labels.all_classes(codes["train"], classes, raw.name, remedy)
+    groups = [of for name in ("train", "valid") if (of := parts[name].groups) is not None]
+    grouped = np.concatenate(groups) if len(groups) == 2 else None
     first = parts["train"].x
     preprocessing = Preprocessing.fit(first, f"{raw.name}: train") if isinstance(first, Table) else None
-    x = {name: _features(parts[name].x, preprocessing, f"{raw.name}: {name}") for name in SPLITS}
+    x: dict[str, Rows] = {}
+    left = memory_limit(reading.host_memory)
+    for name in SPLITS:
+        part = parts.pop(name).x
+        found, note = _features(part, preprocessing, f"{raw.name}: {name}", left)
+        left -= found.nbytes if isinstance(part, Table) and isinstance(found, np.ndarray) else 0
+        x[name] = found
+        notes += [f"{name}: {note}"] if note else []
     scale = divisor(x["train"], raw.divisor, reading.divisor)
     for name in SPLITS:
         x[name], note = stored(x[name], reading.storage, f"{raw.name}: {name}")
@@ -77,10 +87,25 @@ def assemble(raw: Raw, reading: Reading) -> Dataset:
         warnings.warn(note, stacklevel=3)
         notes.append(note)
     train, valid, test = (splits[name] for name in SPLITS)
-    return Dataset(train, valid, test, classes, raw.name, raw.files, tuple(notes), preprocessing, reading)
+    return Dataset(
+        train, valid, test, classes, raw.name, raw.files, tuple(notes), preprocessing, reading, groups=grouped
+    )
 
 
-def unlabelled(raw: Raw, split: str, reading: Reading, preprocessing: Preprocessing | None = None) -> Split:
+class Stored(NamedTuple):
+    """How a run's features were stored: their dtype, and what they were divided by."""
+
+    dtype: str
+    divisor: float
+
+
+def unlabelled(
+    raw: Raw,
+    split: str,
+    reading: Reading,
+    preprocessing: Preprocessing | None = None,
+    trained: Stored | None = None,
+) -> Split:
     """The checked features of one split of what was read, or of `all` in the order train, valid, test; labels are zero.
 
     A table becomes numbers by the `preprocessing` of a run. Raises DataError where there is no such split.
@@ -88,14 +113,20 @@ def unlabelled(raw: Raw, split: str, reading: Reading, preprocessing: Preprocess
     names = [name for name in SPLITS if name in raw.splits and split in ("all", name)]
     if not names:
         raise DataError(f"{raw.name}: has no {split} split, only {', '.join(raw.splits)}; name one of them, or all")
-    parts = {name: _features(raw.splits[name].x, preprocessing, f"{raw.name}: {name}") for name in names}
+    limit = memory_limit(reading.host_memory)
+    parts = {name: _features(raw.splits[name].x, preprocessing, f"{raw.name}: {name}", limit)[0] for name in names}
     checks.same_shape(parts, raw.name)
-    x = next(iter(parts.values())) if len(parts) == 1 else np.concatenate([as_array(part) for part in parts.values()])
-    return Split(x, np.zeros(len(x), np.int32), divisor(x, raw.divisor, reading.divisor))
+    x = joined(list(parts.values()))
+    return Split(x, np.zeros(len(x), np.int32), divisor(x, raw.divisor, reading.divisor, trained))
 
 
 def scored(
-    raw: Raw, split: str, reading: Reading, classes: tuple[str, ...], preprocessing: Preprocessing | None = None
+    raw: Raw,
+    split: str,
+    reading: Reading,
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing | None = None,
+    trained: Stored | None = None,
 ) -> Split:
     """One split of other data than a run's, or all rows where they come in one piece, with the run's class codes.
 
@@ -106,11 +137,11 @@ def scored(
         what = "no labels" if part else f"no {split} split, only {', '.join(raw.splits)}"
         raise DataError(f"{raw.name}: has {what}; there is nothing to score")
     where = f"{raw.name}: {split}"
-    x, y = _features(part.x, preprocessing, where), np.asarray(part.y)
+    x, y = _features(part.x, preprocessing, where, memory_limit(reading.host_memory))[0], np.asarray(part.y)
     checks.same_length(x, y, where)
     if raw.classes is not None and y.dtype.kind in "iu":  # numbers of the source's own classes, named as it names them
         y = np.array(raw.classes)[labels.encode_labels({"train": y}, where, raw.classes)[0]["train"]]
-    return Split(x, labels.known_labels(y, classes, where), divisor(x, raw.divisor, reading.divisor))
+    return Split(x, labels.known_labels(y, classes, where), divisor(x, raw.divisor, reading.divisor, trained))
 
 
 def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[str, ...]]:
@@ -136,14 +167,15 @@ def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[s
     return parts, codes, classes
 
 
-def _features(x: Any, preprocessing: Preprocessing | None, where: str) -> Rows:
-    """Checked features: arrays as they are, tables by the preprocessing."""
+def _features(x: Any, preprocessing: Preprocessing | None, where: str, limit: int) -> tuple[Rows, str]:
+    """Checked features, arrays as they are, tables by the preprocessing; and a note, where there is need of one."""
     if isinstance(x, Table) != (preprocessing is not None):
         there = "a table" if preprocessing else "arrays"
         raise DataError(f"{where}: holds {'a table' if isinstance(x, Table) else 'arrays'}, but {there} was trained on")
     if preprocessing is not None:
-        return _sealed(preprocessing.apply(x, where))
-    return _view(checks.features(x, where))
+        found, note = features(preprocessing, x, where, limit)
+        return _sealed(found), note
+    return _view(checks.features(x, where)), ""
 
 
 def _held_out(name: str, part: Part, y: np.ndarray, raw: Raw, reading: Reading) -> tuple[np.ndarray, str]:
@@ -188,9 +220,14 @@ def _sealed(x: Any) -> Any:
     return x
 
 
-def divisor(x: Rows, found: float | None, asked: float | None) -> float:
-    """What stored features are divided by: as asked, as the source knows, or 255 for uint8 images."""
+def divisor(x: Rows, found: float | None, asked: float | None, trained: "Stored | None" = None) -> float:
+    """What stored features are divided by: as asked, as the source knows, or 255 for uint8 images.
+
+    Where features of the dtype that was trained on come from a source that knows nothing, it is what it was then.
+    """
     for told in (asked, found):
         if told is not None:
             return float(told)
+    if trained is not None and x.dtype == trained.dtype:
+        return trained.divisor
     return 255.0 if x.dtype == np.uint8 and x.ndim >= 3 else 1.0

@@ -4,27 +4,37 @@ Definitions: Deep Learning Tutorials, "Getting Started", sections "Zero-One Loss
 "L1/L2 regularization". Functions of probabilities are the tutorials'; functions of logits serve the compiled step.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+PerRow = Callable[[Array, Array], Array]
+"""A loss: from logits [rows, classes] and labels int32 [rows] to the loss of every row, [rows]."""
+
+Augment = Callable[[Array, Array], Array]
+"""An augmentation: from a key and one example's features to features of the same shape."""
+
 
 def zero_one_loss(p_y_given_x: ArrayLike, y: ArrayLike) -> Array:
     """Number of rows whose most probable class is not `y`: an integer scalar; of equal classes the first is taken.
 
-    `p_y_given_x` has shape [rows, classes] (probabilities or logits), `y` integers of shape [rows].
+    A row with a NaN has no most probable class, and counts. `p_y_given_x` has shape [rows, classes] (probabilities or
+    logits), `y` integers of shape [rows].
 
     >>> int(zero_one_loss([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [0, 0, 1]))
     1
     """
-    labels = jnp.asarray(y)
-    return jnp.sum(predicted(jnp.asarray(p_y_given_x)).astype(labels.dtype) != labels, dtype=jnp.int32)
+    return jnp.sum(missed(jnp.asarray(p_y_given_x), jnp.asarray(y)), dtype=jnp.int32)
 
 
-def predicted(p_y_given_x: Array) -> Array:
-    """The most probable class of every row, int32; of equal ones the first."""
-    return jax.lax.argmax(p_y_given_x, p_y_given_x.ndim - 1, jnp.int32)
+def missed(p_y_given_x: Array, y: Array) -> Array:
+    """Which rows `zero_one_loss` counts: bool [rows]."""
+    predicted = jax.lax.argmax(p_y_given_x, p_y_given_x.ndim - 1, jnp.int32)
+    # A maximum takes the first NaN for the greatest: a model that has overflowed would be right on all of one class.
+    return (predicted.astype(y.dtype) != y) | (p_y_given_x != p_y_given_x).any(-1)
 
 
 def negative_log_likelihood(p_y_given_x: ArrayLike, y: ArrayLike) -> Array:
@@ -44,6 +54,14 @@ def nll_of_logits(logits: Array, y: Array) -> Array:
     """-log p(y | x) of every row, [rows], from logits [rows, classes]; finite for any finite logits."""
     picked = jnp.take_along_axis(logits, y[:, None], axis=-1)[:, 0]
     return jax.nn.logsumexp(logits, axis=-1) - picked
+
+
+def nll_of_uniform(logits: Array) -> Array:
+    """The mean of -log p(class | x) over the classes, [rows]: what label smoothing mixes in.
+
+    Source: Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016, section 7.
+    """
+    return jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1)
 
 
 def l1(params: object) -> Array:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def format_bytes(count: int | float) -> str:
 def available_bytes() -> int:
     """Bytes that this process may still take: the machine's free memory, or its cgroup's where that is less."""
     return min(_machine_bytes(), _cgroup_bytes())
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had resident so far, in bytes."""
+    # Not getrusage: its peak is that of the parent where the parent, larger, forked this process.
+    for line in _text(Path("/proc/self/status")).splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows has none of both
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def _machine_bytes() -> int:

@@ -12,6 +12,8 @@ import numpy as np
 import optax
 from jax import Array
 
+from epochal.recipe import Recipe
+
 
 class Knobs(NamedTuple):
     """The numbers of a recipe that the compiled step reads: scalars of the compute dtype, one set a recipe."""
@@ -22,8 +24,17 @@ class Knobs(NamedTuple):
     weight_decay: Any
     l1: Any
     l2: Any
+    label_smoothing: Any
     steps_per_epoch: Any
     total_steps: Any
+
+    @classmethod
+    def of(cls, recipe: Recipe, steps_per_epoch: int) -> "Knobs":
+        """The numbers of `recipe`, not yet arrays; 0 for a learning rate that an optax transformation brings itself."""
+        return cls(
+            recipe.learning_rate or 0, recipe.decay, recipe.momentum, recipe.weight_decay, recipe.l1, recipe.l2,
+            recipe.label_smoothing, steps_per_epoch, max(1, steps_per_epoch * recipe.epochs),
+        )  # fmt: skip
 
 
 DIRECTIONS: dict[str, Callable[[Knobs], optax.GradientTransformation]] = {

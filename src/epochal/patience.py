@@ -8,6 +8,8 @@ zero; here `step` counts the updates done, so `iter` is `step - 1`. After every 
 from dataclasses import dataclass, replace
 from math import ceil
 
+from epochal.statistics import improvement
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -15,6 +17,9 @@ class Patience:
 
     `steps` is the patience, in updates; `best_wrong` the fewest wrong rows of the validation split so far and
     `best_step` the update after which they were counted (0: none yet).
+
+    With a `level`, which the published rule has not, an improvement buys patience only where it is significant: against
+    the count that bought patience last, `counted_wrong`, so that many small improvements add up.
     """
 
     steps: int
@@ -22,6 +27,8 @@ class Patience:
     threshold: float = 0.995
     best_wrong: int | None = None
     best_step: int = 0
+    level: float | None = None
+    counted_wrong: int | None = None
 
     def observe(self, step: int, wrong: int) -> tuple["Patience", bool]:
         """The rule after `wrong` rows were counted behind update `step`, and whether that is a new best.
@@ -30,10 +37,17 @@ class Patience:
         """
         if self.best_wrong is not None and wrong >= self.best_wrong:
             return self, False
-        steps = self.steps
-        if self.best_wrong is None or wrong < self.best_wrong * self.threshold:
-            steps = max(steps, ceil((step - 1) * self.increase))
-        return replace(self, steps=steps, best_wrong=wrong, best_step=step), True
+        better = replace(self, best_wrong=wrong, best_step=step)
+        if self._counts(wrong):
+            better = replace(better, steps=max(self.steps, ceil((step - 1) * self.increase)), counted_wrong=wrong)
+        return better, True
+
+    def _counts(self, wrong: int) -> bool:
+        if self.best_wrong is None or self.counted_wrong is None:
+            return True
+        if self.level is None:
+            return wrong < self.best_wrong * self.threshold
+        return improvement(self.counted_wrong, wrong) < self.level
 
     def exhausted(self, step: int) -> bool:
         """Whether training stops after update `step`."""

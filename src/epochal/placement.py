@@ -17,7 +17,7 @@ class Work(NamedTuple):
     """What a compiled stretch is called with: rows on the device, a plan of row numbers, and the steps to do."""
 
     rows: Rows
-    index: Array  # int32 [steps, batch_size]
+    index: Array  # int32 [steps, batch_size], or [steps, members, batch_size]
     counts: Array  # int32 [steps]
     first: np.int32
     last: np.int32
@@ -72,9 +72,20 @@ def put(array: np.ndarray) -> Array:
     return jax.device_put(array if _is_frozen(array) else np.array(array))
 
 
-def put_rows(x: np.ndarray, y: np.ndarray, divisor: float, dtype: str) -> Rows:
+class HostRows(NamedTuple):
+    """Rows on the host, about to be put on the device; weights and numbers where training needs them."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None = None
+    number: np.ndarray | None = None
+
+
+def put_rows(rows: HostRows, divisor: float, dtype: str) -> Rows:
     """Rows in their storage dtype, with the scale that makes them features of the compute dtype `dtype`."""
-    return Rows(put(x), put(y), put(terms(divisor, x.dtype, dtype)))
+    weight = None if rows.weight is None else put(rows.weight.astype(dtype))
+    number = None if rows.number is None else put(rows.number)
+    return Rows(put(rows.x), put(rows.y), put(terms(divisor, rows.x.dtype, dtype)), weight, number)
 
 
 def granted_bytes() -> int:
@@ -83,6 +94,15 @@ def granted_bytes() -> int:
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
     return available_bytes()
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """`array`, to which nobody can write any more, nor to the memory that it is a view of."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base.flags.writeable = False
+        base = base.base
+    return array
 
 
 def _is_frozen(array: np.ndarray) -> bool:

@@ -4,6 +4,7 @@ The plan is made on the host, so that every residency, a resumed run and a plain
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -11,6 +12,29 @@ from epochal.draws import permutation, windows
 
 WINDOW_BLOCKS = 16
 """Blocks that are shuffled into one another in the order `blocks`."""
+
+
+class Order(Protocol):
+    """What the loop asks of a plan."""
+
+    @property
+    def steps(self) -> int:
+        """Minibatches in one epoch."""
+        ...
+
+    @property
+    def minibatch_shape(self) -> tuple[int, ...]:
+        """Shape of the row numbers of one minibatch."""
+        ...
+
+    @property
+    def numbers(self) -> int:
+        """How many row numbers that are."""
+        ...
+
+    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers of every minibatch of `epoch`, int32 [steps, *minibatch_shape], and counts, int32 [steps]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,6 +58,16 @@ class Plan:
         """Minibatches in one epoch."""
         full, rest = divmod(self.rows, self.batch_size)
         return full + (1 if rest and not self.drop_last else 0)
+
+    @property
+    def minibatch_shape(self) -> tuple[int, ...]:
+        """Shape of the row numbers of one minibatch."""
+        return (self.batch_size,)
+
+    @property
+    def numbers(self) -> int:
+        """Row numbers of one minibatch."""
+        return self.batch_size
 
     def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers of every minibatch of `epoch` (counted from 0).
@@ -60,3 +94,30 @@ class Plan:
         rows = (blocks[:, None] * self.block_rows + np.arange(self.block_rows)).reshape(-1)
         rows = rows[rows < self.rows]  # the block that is cut short may stand anywhere
         return rows[windows(self.rows, WINDOW_BLOCKS * self.block_rows, self.seed, epoch, part=1)]
+
+
+@dataclass(frozen=True)
+class Plans:
+    """Several plans over the same rows, side by side: each member of a program has an order of its own."""
+
+    members: tuple[Plan, ...]
+
+    @property
+    def steps(self) -> int:
+        """Minibatches in one epoch, as many for each."""
+        return self.members[0].steps
+
+    @property
+    def minibatch_shape(self) -> tuple[int, ...]:
+        """Members × rows of a minibatch."""
+        return (len(self.members), self.members[0].batch_size)
+
+    @property
+    def numbers(self) -> int:
+        """Row numbers of one minibatch of every member."""
+        return len(self.members) * self.members[0].batch_size
+
+    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers, int32 [steps, members, batch_size], and counts, int32 [steps], which all members share."""
+        orders = [plan.epoch(epoch) for plan in self.members]
+        return np.stack([index for index, _ in orders], axis=1), orders[0][1]

@@ -44,33 +44,36 @@ class ColumnPlan:
         """Number of the features."""
         return (len(self.categories) + 1 if self.kind == "category" else 1) + self.missing
 
-    def apply(self, column: Column, out: np.ndarray, where: str) -> None:
-        """Write the features of a column, of this plan's kind, to `out`: float32 [rows, width], zeros so far."""
+    def apply(self, column: Column, out: np.ndarray, where: str, first: int = 0) -> None:
+        """Write the features of a column in memory, of this plan's kind, to `out`: float32 [rows, width], zeros so far.
+
+        In messages its rows count from `first`.
+        """
         if self.kind == "category":
-            absent = column.values < 0
+            absent = column.array < 0
             places = {value: i for i, value in enumerate(self.categories)}
             lookup = np.array([places.get(value, len(places)) for value in column.categories] or [0], np.int64)
             present = np.flatnonzero(~absent)
-            out[present, lookup[column.values[present]]] = 1
+            out[present, lookup[column.array[present]]] = 1
         elif self.kind == "boolean":
-            absent = np.isnan(column.values)
-            out[:, 0] = np.where(absent, 0.5, column.values)
+            absent = np.isnan(column.array)
+            out[:, 0] = np.where(absent, 0.5, column.array)
         else:
-            absent = np.isnan(column.values)
-            filled = np.where(absent, self.mean, column.values)
+            absent = np.isnan(column.array)
+            filled = np.where(absent, self.mean, column.array)
             with np.errstate(over="ignore"):
                 out[:, 0] = _standardised(filled, self.mean, self.scale)
-            self._check_finite(column, out[:, 0], where)
+            self._check_finite(column, out[:, 0], where, first)
         if self.missing:
             out[:, -1] = absent
 
-    def _check_finite(self, column: Column, values: np.ndarray, where: str) -> None:
+    def _check_finite(self, column: Column, values: np.ndarray, where: str, first: int) -> None:
         finite = np.isfinite(values)
         if not finite.all():
             row = int(np.argmin(finite))
             raise DataError(
-                f"{where}: row {row:,}, column {self.name!r} is {column.values[row]:g}, out of all proportion to the "
-                f"rows trained on (mean {self.mean:g}, deviation {self.scale:g}); mend the value, or leave it empty"
+                f"{where}: row {first + row:,}, column {self.name!r} is {column.array[row]:g}, out of all proportion "
+                f"to the rows trained on (mean {self.mean:g}, deviation {self.scale:g}); mend it, or leave it empty"
             )
 
 
@@ -83,7 +86,7 @@ class Preprocessing:
     @classmethod
     def fit(cls, table: Table, where: str) -> Self:
         """From training rows. Raises DataError for a column that tells nothing, or has too many categories."""
-        plans = tuple(_plan(name, column, where) for name, column in table.columns.items())
+        plans = tuple(_plan(name, column.read(), where) for name, column in table.columns.items())
         if (count := sum(plan.width for plan in plans)) > MAX_FEATURES:
             widest = max(plans, key=lambda plan: plan.width)
             raise DataError(
@@ -97,10 +100,13 @@ class Preprocessing:
         """Names of all features, in order."""
         return [name for plan in self.columns for name in plan.features]
 
-    def apply(self, table: Table, where: str) -> np.ndarray:
-        """The features of every row: float32 [rows, features], all finite. Raises DataError where columns or kinds "
-        "differ.
-        """
+    @property
+    def width(self) -> int:
+        """Number of all features."""
+        return sum(plan.width for plan in self.columns)
+
+    def check(self, table: Table, where: str) -> None:
+        """Raise DataError where the table has other columns, or columns of other kinds, than were fitted."""
         expected, found = {plan.name for plan in self.columns}, set(table.columns)
         lacking = [plan.name for plan in self.columns if plan.name not in found]
         extra = [name for name in table.columns if name not in expected]
@@ -109,13 +115,34 @@ class Preprocessing:
             parts += [f"has {_listed(extra)} besides"] if extra else []
             remedy = f"bring columns of these names{', leave others out with --drop' if extra else ''}"
             raise DataError(f"{where}: the columns are not those trained on: it {' and '.join(parts)}; {remedy}")
-        alike = [_alike(plan, table.columns[plan.name], where) for plan in self.columns]
-        out = _zeros(len(table), sum(plan.width for plan in self.columns), where)
+        for plan in self.columns:
+            if table.columns[plan.name].kind != plan.kind:
+                _alike(plan, table.columns[plan.name].read(), where)
+
+    def apply(self, table: Table, where: str) -> np.ndarray:
+        """The features of every row: float32 [rows, features], all finite. Raises DataError where columns or kinds
+        differ.
+        """
+        self.check(table, where)
+        return self.apply_block(table, where)
+
+    def apply_block(self, table: Table, where: str, first: int = 0) -> np.ndarray:
+        """The features of some rows, in memory, of a table that has been checked. In messages they count from `first`.
+
+        A column whose kind fits as a whole fits in every block, and has the same features there.
+        """
+        out = _zeros(len(table), self.width, where)
         begin = 0
-        for plan, column in zip(self.columns, alike, strict=True):
-            plan.apply(column, out[:, begin : begin + plan.width], where)
+        for plan in self.columns:
+            column = _alike(plan, table.columns[plan.name].read(), where)
+            plan.apply(column, out[:, begin : begin + plan.width], where, first)
             begin += plan.width
         return out
+
+    def aligned(self, table: Table, where: str) -> list[Column]:
+        """The columns in the order and of the kinds trained on. Raises DataError where names or kinds differ."""
+        self.check(table, where)
+        return [_alike(plan, table.columns[plan.name].read(), where) for plan in self.columns]
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain values, one object a column."""
@@ -128,11 +155,11 @@ class Preprocessing:
 
 
 def _plan(name: str, column: Column, where: str) -> ColumnPlan:
-    absent = column.values < 0 if column.kind == "category" else np.isnan(column.values)
+    absent = column.array < 0 if column.kind == "category" else np.isnan(column.array)
     if absent.all():
         raise DataError(f"{where}: column {name!r} has no value in any train row; leave it out with --drop {name}")
     if column.kind == "category":
-        present = sorted(column.categories[code] for code in np.unique(column.values[~absent]))
+        present = sorted(column.categories[code] for code in np.unique(column.array[~absent]))
         if len(present) > MAX_CATEGORIES:
             raise DataError(
                 f"{where}: column {name!r} has {len(present):,} different texts, at most {MAX_CATEGORIES:,} make sense "
@@ -141,7 +168,7 @@ def _plan(name: str, column: Column, where: str) -> ColumnPlan:
         return ColumnPlan(name, column.kind, categories=tuple(present), missing=bool(absent.any()))
     if column.kind == "boolean":
         return ColumnPlan(name, column.kind, missing=bool(absent.any()))
-    return ColumnPlan(name, column.kind, *_moments(column.values[~absent]), missing=bool(absent.any()))
+    return ColumnPlan(name, column.kind, *_moments(column.array[~absent]), missing=bool(absent.any()))
 
 
 def _moments(values: np.ndarray) -> tuple[float, float]:
@@ -172,18 +199,18 @@ def _alike(plan: ColumnPlan, column: Column, where: str) -> Column:
         return column
     if plan.kind == "category" and column.text is not None:
         return column.text
-    if column.kind != "category" and np.isnan(column.values).all():  # nothing tells what kind it would be
-        values = np.full(len(column.values), -1, np.int32) if plan.kind == "category" else column.values
+    if column.kind != "category" and np.isnan(column.array).all():  # nothing tells what kind it would be
+        values = np.full(len(column.array), -1, np.int32) if plan.kind == "category" else column.array
         return Column("category" if plan.kind == "category" else column.kind, values)
     if (plan.kind, column.kind) == ("number", "boolean"):
         return column
     if (plan.kind, column.kind) == ("boolean", "number"):
-        odd = ~(np.isnan(column.values) | (column.values == 0) | (column.values == 1))
+        odd = ~(np.isnan(column.array) | (column.array == 0) | (column.array == 1))
         if not odd.any():
             return column
-        first: Any = float(column.values[np.argmax(odd)])
+        first: Any = float(column.array[np.argmax(odd)])
     else:
-        shown = column.values[column.values >= 0] if column.kind == "category" else column.values
+        shown = column.array[column.array >= 0] if column.kind == "category" else column.array
         first = column.categories[shown[0]] if column.kind == "category" and len(shown) else "numbers"
     raise DataError(
         f"{where}: column {plan.name!r} holds a {column.kind} (such as {first!r:.80}), but was trained as a "

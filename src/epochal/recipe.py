@@ -7,12 +7,14 @@ from math import isfinite
 from numbers import Real
 from typing import Any, Literal, Self, get_args
 
+from epochal import userfile
 from epochal.errors import RecipeError
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Schedule = Literal["constant", "decay", "cosine"]
 Shuffle = Literal["full", "blocks", "none"]
 Dtype = Literal["float32", "float64"]
+AUGMENTATIONS = ("shift", "flip")
 
 _RATES = {"sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "adam": 0.001, "adamw": 0.001}
 
@@ -44,8 +46,12 @@ class Recipe:
     improvement_threshold: float = _within(0.995, above=0, most=1)
     """Only a validation error below this times the best extends the patience."""
 
-    optimizer: OptimizerName | Any = "sgd"
-    """The update rule: a name, or from Python any optax transformation (which brings its own learning rate)."""
+    improvement_test: float | None = _within(None, above=0, below=1)
+    """In place of the threshold: only an improvement significant at this level (0.05, say) extends the patience."""
+
+    optimizer: OptimizerName | str | Any = "sgd"
+    """The update rule: a name, or any optax transformation, which brings its own learning rate: FILE.py:NAME, or from
+    Python the object."""
 
     momentum: float = _within(0.9, least=0, below=1)
     """Decay of the velocity, for momentum and nesterov."""
@@ -78,17 +84,36 @@ class Recipe:
     """Precision of the parameters and of the arithmetic (Theano's floatX)."""
 
     seed: int = _within(0, least=0, below=2**32)
-    """Seeds the initial parameters and the order of the rows."""
+    """Seeds the initial parameters, the order of the rows, dropout and augmentation."""
+
+    label_smoothing: float = _within(0.0, least=0, below=1)
+    """Part of the loss that asks for equal probabilities of all classes (Szegedy et al., CVPR 2016)."""
+
+    class_weight: Literal["balanced"] | Any = None
+    """What the rows of a class count in the loss: balanced (all classes the same), or from Python weights by name."""
+
+    loss: Any = None
+    """In place of the negative log-likelihood: FILE.py:NAME, or from Python a function (logits, y) -> loss per row."""
+
+    augment: Any = None
+    """Changes one example in training: shift (by up to 2 pixels), flip (left and right), shift+flip, FILE.py:NAME, or
+    from Python a pure function (key, x) -> x."""
 
     def __post_init__(self) -> None:
         for knob in fields(self):
             value = getattr(self, knob.name)
-            if knob.name in _CHOICES:
+            if knob.name == "optimizer":
+                object.__setattr__(self, knob.name, _optimizer(value))
+            elif knob.name in _CHOICES:
                 _check_choice(knob.name, value)
+            elif knob.name in _FUNCTIONS:
+                object.__setattr__(self, knob.name, _function(knob.name, value))
+            elif knob.name == "class_weight":
+                _check_class_weight(value)
             elif value is not None:
                 kind = float if knob.default is None else type(knob.default)
                 object.__setattr__(self, knob.name, _checked(knob.name, value, kind, knob.metadata))
-        if isinstance(self.optimizer, str):
+        if isinstance(self.optimizer, str) and not userfile.is_reference(self.optimizer):
             if self.learning_rate is None:
                 object.__setattr__(self, "learning_rate", _RATES[self.optimizer])
         elif self.learning_rate is not None:
@@ -98,11 +123,17 @@ class Recipe:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, in their order; an optimizer given by value is written as its repr."""
+        """The fields as plain values, in their order; what was given by value is written as its repr."""
         values = {knob.name: getattr(self, knob.name) for knob in fields(self)}
-        if not isinstance(self.optimizer, str):
-            values["optimizer"] = repr(self.optimizer)
+        for name in self.by_value:
+            values[name] = repr(values[name])
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def by_value(self) -> tuple[str, ...]:
+        """Fields that hold objects, which no file can hold."""
+        objects = ("optimizer", *_FUNCTIONS)
+        return tuple(name for name in objects if not isinstance(getattr(self, name), str | None))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -120,6 +151,7 @@ _CHOICES = {
     "shuffle": get_args(Shuffle),
     "dtype": get_args(Dtype),
 }
+_FUNCTIONS = ("loss", "augment")
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "least": ("at least", operator.ge),
     "above": ("above", operator.gt),
@@ -129,10 +161,40 @@ _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
 
 
 def _check_choice(name: str, value: Any) -> None:
-    by_value = name == "optimizer" and hasattr(value, "init") and hasattr(value, "update")
-    if not by_value and value not in _CHOICES[name]:
-        also = ", or an optax transformation" if name == "optimizer" else ""
-        raise RecipeError(f"{name}: must be one of {', '.join(_CHOICES[name])}{also}, got {value!r}")
+    if value not in _CHOICES[name]:
+        raise RecipeError(f"{name}: must be one of {', '.join(_CHOICES[name])}, got {value!r}")
+
+
+def _optimizer(value: Any) -> Any:
+    """A name, a transformation, or the absolute form of FILE.py:NAME."""
+    if userfile.is_reference(value):
+        return userfile.absolute(value)
+    if not (hasattr(value, "init") and hasattr(value, "update")) and value not in _CHOICES["optimizer"]:
+        names = ", ".join(_CHOICES["optimizer"])
+        raise RecipeError(f"optimizer: must be one of {names}, FILE.py:NAME, or an optax transformation, got {value!r}")
+    return value
+
+
+def _function(name: str, value: Any) -> Any:
+    """A function, None, names of augmentations, or the absolute form of FILE.py:NAME, so that a run finds it."""
+    if value is None or callable(value):
+        return value
+    if userfile.is_reference(value):
+        return userfile.absolute(value)
+    if name == "augment" and isinstance(value, str) and set(value.split("+")) <= set(AUGMENTATIONS):
+        return value
+    also = f"{', '.join(AUGMENTATIONS)} (or both joined by +), " if name == "augment" else ""
+    raise RecipeError(f"{name}: must be {also}FILE.py:NAME, or from Python a function, got {value!r}")
+
+
+def _check_class_weight(value: Any) -> None:
+    if value is None or value == "balanced":
+        return
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"class_weight: must be 'balanced', or weights by class name, got {value!r}")
+    for name, weight in value.items():
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not isfinite(weight) or weight < 0:
+            raise RecipeError(f"class_weight: {name}: must be a finite number of at least 0, got {weight!r}")
 
 
 def _checked(name: str, value: Any, kind: type, limits: Mapping[str, Any]) -> Any:

@@ -1,5 +1,7 @@
 """How a run is written down: plain values for JSON and TOML, and back."""
 
+import hashlib
+import json
 import os
 import platform
 import sys
@@ -7,11 +9,14 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from epochal import parameters
 from epochal.dataset import Dataset
 from epochal.fitted import Best, Epoch
 from epochal.models import Model
+from epochal.recipe import Recipe
 from epochal.residency import Residency
 from epochal.score import Score
+from epochal.training import Training
 
 
 def data_json(data: Dataset) -> dict[str, Any]:
@@ -28,6 +33,31 @@ def data_json(data: Dataset) -> dict[str, Any]:
         "divisor": data.divisor,
         "classes": list(data.classes),
     }
+
+
+def training_json(training: Training) -> dict[str, Any]:
+    """What a run is made of, and how far it is."""
+    return {
+        "model": model_json(training.model),
+        "files": training.model.source.files | training.own.files,
+        "recipe": training.recipe.to_dict(),
+        "by_value": training.recipe.by_value,
+        "data": data_json(training.data),
+        "best": best_json(training.best) if training.best else None,
+        "parameters_sha256": parameters.sha256(training.params) if training.best else None,
+        "steps": training.step,
+        "stopped": training.stopped,
+        "residency": residency_json(training.residency),
+        "seconds": dict(training.seconds),
+        "memory_bytes": training.program.memory_bytes,
+    }
+
+
+def run_sha256(model: Model, recipe: Recipe, data: Dataset) -> str:
+    """What tells the checkpoints of one run from those of another: a digest of model, recipe and data."""
+    numbers = recipe.to_dict() | dict.fromkeys(recipe.by_value, "by value")
+    told = [model.name, dict(model.settings), numbers, data.fingerprint]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def residency_json(residency: Residency) -> dict[str, Any]:
@@ -63,17 +93,29 @@ def model_options(model: Model) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
+    if model.source.reference:
+        return {"model": model.source.reference}
     return {"model": model.name} | {name: plain(value) for name, value in model.settings.items()}
 
 
+def model_json(model: Model) -> dict[str, Any]:
+    """What makes the model again: name and settings of a built-in one, FILE.py:NAME of one from a user's file."""
+    told: dict[str, Any] = {"name": model.name, "settings": dict(model.settings)}
+    return told | ({"reference": model.source.reference} if model.source.reference else {})
+
+
 def versions() -> dict[str, str]:
-    """Versions of all that may change the bits of a run, and the machine."""
+    """Versions of all that may change the bits of a run, and the machine with its device."""
+    return installed() | ({"device": sys.modules["jax"].devices()[0].device_kind} if "jax" in sys.modules else {})
+
+
+def installed() -> dict[str, str]:
+    """The same without the device, which starts JAX."""
     found = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
-    for package in ("epochal", "jax", "jaxlib", "numpy", "optax"):
+    libraries = [package for package in ("flax", "equinox") if package in sys.modules]
+    for package in ("epochal", "jax", "jaxlib", "numpy", "optax", *libraries):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "unknown"
-    if "jax" in sys.modules:
-        found["device"] = sys.modules["jax"].devices()[0].device_kind
     return found

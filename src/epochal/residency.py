@@ -12,8 +12,8 @@ from epochal.dataset import Split
 from epochal.epoch import SCORING_BLOCK, Rows
 from epochal.errors import CapacityError
 from epochal.memory import format_bytes
-from epochal.placement import Placed, Work, put, put_rows
-from epochal.plan import Plan
+from epochal.placement import HostRows, Placed, Work, put, put_rows
+from epochal.plan import Order
 from epochal.rows import as_array
 
 _INDEX_BYTES = 4
@@ -26,7 +26,7 @@ class Resident:
     """All rows on the device, addressed by their numbers."""
 
     rows: Rows
-    plan: Plan | None = None
+    plan: Order | None = None
 
     @property
     def size(self) -> int:
@@ -81,7 +81,7 @@ class Needs(NamedTuple):
     train_rows: int
     valid_rows: int
     row_bytes: int  # one row with its label, in the storage dtype
-    batch_size: int
+    batch_size: int  # row numbers of one minibatch, of all members
     steps: int  # minibatches in an epoch
     program: int  # parameters, optimiser state and temporaries of the compiled program
 
@@ -141,15 +141,26 @@ def _block_rows(rows: int, row_bytes: int, granted: int) -> int:
     return fitting // SCORING_BLOCK * SCORING_BLOCK or fitting
 
 
-def place(split: Split, dtype: str, block_rows: int, plan: Plan | None = None, chunk_steps: int = 0) -> Placed:
+def place(
+    split: Split,
+    dtype: str,
+    block_rows: int,
+    plan: Order | None = None,
+    chunk_steps: int = 0,
+    *,
+    numbered: bool = False,
+) -> Placed:
     """`split` on the device: for training by a `plan` in chunks of `chunk_steps`, else in blocks of `block_rows`.
 
-    Where a chunk, or a block, holds the whole split, it is resident.
+    Where a chunk, or a block, holds the whole split, it is resident. Rows for training come with their weights, where
+    they have some, and with their numbers if they are to be `numbered`.
     """
     whole = chunk_steps >= plan.steps if plan else block_rows >= len(split)
-    if whole:
-        return Resident(put_rows(as_array(split.x), split.y, split.divisor, dtype), plan)
-    return Chunked(split, dtype, block_rows, plan, chunk_steps)
+    if not whole:
+        return Chunked(split, dtype, block_rows, plan, chunk_steps, numbered=numbered)
+    number = np.arange(len(split), dtype=np.int32) if numbered else None
+    rows = HostRows(as_array(split.x), split.y, split.weight if plan else None, number)
+    return Resident(put_rows(rows, split.divisor, dtype), plan)
 
 
 def _excess(needed: int, granted: int) -> str:

@@ -1,26 +1,30 @@
 """Runs that are kept: train into a folder, go on where a run was left, open one that is done."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from epochal import checkpoint, parameters, record, sealed
+from epochal import checkpoint, history, own, parameters, record, sealed, userfile
 from epochal.dataset import Dataset
-from epochal.errors import DataError, RecipeError, RunError
+from epochal.errors import DataError, RecipeError, RunError, StorageError
 from epochal.fitted import Best, Epoch, Fit
-from epochal.folder import FORMAT, Keeping, RunFolder, take_lock
-from epochal.loading import load
-from epochal.models import BUILT_IN, Model
+from epochal.folder import FORMAT, RunFolder, sweep, take_lock
+from epochal.keeping import Keeping
+from epochal.loading import Stored, load
+from epochal.models import BUILT_IN, Model, adapted
 from epochal.preprocessing import Preprocessing
 from epochal.program import Program
 from epochal.reading import Reading
-from epochal.recipe import OptimizerName, Recipe
+from epochal.recipe import Recipe
 from epochal.training import train
+
+log = logging.getLogger("epochal")
 
 
 def fit(
-    model: Model,
+    model: Model | Any,
     data: Dataset,
     recipe: Recipe | None = None,
     *,
@@ -40,8 +44,9 @@ def fit(
 
 
 def _drained(folder: RunFolder) -> Fit:
-    for _ in folder.moments():
-        pass
+    with folder:
+        for _ in folder.moments():
+            pass
     return folder.training.fit(folder.path)
 
 
@@ -61,7 +66,7 @@ def resume(
     path: str | Path,
     data: Dataset | None = None,
     *,
-    model: Model | None = None,
+    model: Model | Any = None,
     recipe: Recipe | None = None,
     strict: bool = False,
     memory_bytes: int | None = None,
@@ -69,8 +74,8 @@ def resume(
     """Take up the run in `path` from its newest whole checkpoint, or from its beginning where there is none.
 
     `data`, `model` and `recipe` are needed where the folder cannot tell them, as for `load_run`. Another machine, core
-    count or version of JAX may change bits: a note says so, and `strict` refuses. `memory_bytes` is what the rows may
-    take on the device; left out: what they might before.
+    count or version of JAX may change bits, and so may a file that has changed: a note says so, and `strict` refuses.
+    `memory_bytes` is what the rows may take on the device; left out: what they might before.
     Raises RunError for what is no run, in use, damaged beyond its checkpoints, or other than it was; DataError.
     """
     path = Path(path)
@@ -80,66 +85,78 @@ def resume(
         model, recipe = _model(path, told, model), _recipe(path, told, recipe)
         data = training_data(path) if data is None else data
         _check_same(data, told["data"], path)
-        notes = _differences(told["versions"], strict, path)
+        notes = _changed(told["files"], strict, path) + _differences(told["versions"], strict, path)
         training = train(model, data, recipe, memory_bytes=memory_bytes or told["memory_bytes"])
-        checkpoint.sweep(path)
-        snapshot, complaints = checkpoint.newest(path)
-        notes += [f"{complaint}; an older checkpoint is used" for complaint in complaints]
+        sweep(path)
+        snapshot, complaints = checkpoint.newest(path, record.run_sha256(model, recipe, data))
         if snapshot is not None:
-            epochs = _history(path)
-            if len(epochs) < snapshot.told["epochs"]:
-                raise RunError(
-                    f"{path / 'history.jsonl'}: has {len(epochs)} epochs, the checkpoint {snapshot.told['epochs']}; "
-                    f"the file is damaged, bring it back"
-                )
-            training.restore(snapshot, epochs)
+            training.restore(snapshot, history.read(path, snapshot.told["epochs"], snapshot.told["history"]))
+        for damaged, complaint in complaints.items():
+            aside = checkpoint.set_aside(damaged)
+            notes.append(f"{complaint}; it is called {aside.name} now, and an older checkpoint is used")
         return Resumed(RunFolder(path, lock, training, Keeping(**told["keeping"])), tuple(notes))
+    except OSError as error:
+        lock.close()
+        raise StorageError(f"{path}: the run cannot be taken up: {error.strerror or error}") from None
     except (KeyError, TypeError, ValueError) as error:
         lock.close()
         if isinstance(error, RecipeError):
             raise
-        raise RunError(f"{path}: is damaged, or its checkpoints are of another run: {error!r}") from None
+        if changed := userfile.changed(told.get("files", {})):
+            raise RunError(f"{changed[0]}; what {path} holds does not fit it: {error}; bring the file back") from None
+        raise RunError(f"{path / 'run.json'}: is damaged: {error!r}; bring it back, or train anew") from None
     except BaseException:
         lock.close()
         raise
 
 
+def _changed(files: dict[str, str], strict: bool, path: Path) -> list[str]:
+    changed = userfile.changed(files)
+    if changed and strict:
+        raise RunError(f"{path}: {changed[0]}; bring it back as it was, or resume without --strict")
+    return changed
+
+
 def _differences(then: dict[str, str], strict: bool, path: Path) -> list[str]:
     now = record.versions()
     differ = [
-        f"{name} was {then.get(name)}, is {now.get(name)}" for name in sorted(now) if then.get(name) != now.get(name)
+        f"{name} was {then[name]}, is {now[name]}" for name in sorted(now) if name in then and then[name] != now[name]
     ]
     if differ and strict:
         raise RunError(f"{path}: was begun elsewhere: {'; '.join(differ)}; resume it there, or without --strict")
     return [f"bits may differ from an uninterrupted run: {'; '.join(differ)}"] if differ else []
 
 
-def _model(path: Path, told: dict[str, Any], given: Model | None) -> Model:
+def _model(path: Path, told: dict[str, Any], given: Any) -> Model:
     name, settings = told["model"]["name"], told["model"]["settings"]
+    given = told["model"].get("reference") if given is None else given
     if given is None and name not in BUILT_IN:
         raise RunError(f"{path}: was trained with the model {name!r} of your own; give it: load_run(RUN, model=…)")
-    return given or BUILT_IN[name](**settings)
+    given = BUILT_IN[name](**settings) if given is None else given
+    return adapted(given, tuple(told["data"]["example_shape"]), len(told["data"]["classes"]))
 
 
 def _recipe(path: Path, told: dict[str, Any], given: Recipe | None) -> Recipe:
-    if given is None and told["recipe"]["optimizer"] not in get_args(OptimizerName):
-        raise RunError(f"{path}: was trained with an optimizer given by value; give it: load_run(RUN, recipe=…)")
-    recipe = given or Recipe.from_dict(told["recipe"])
-    if given is not None and given.to_dict() != told["recipe"]:
-        differ = [k for k in told["recipe"] if k != "optimizer" and given.to_dict().get(k) != told["recipe"][k]]
-        if differ:
-            key = differ[0]
-            raise RunError(f"{path}: its recipe has {key} = {told['recipe'][key]!r}, got {given.to_dict().get(key)!r}")
-    return recipe
+    values = told["recipe"]
+    if given is None:
+        lost = [name for name in told["by_value"] if name in values]
+        if lost:
+            raise RunError(f"{path}: was trained with its {lost[0]} given by value; give it: load_run(RUN, recipe=…)")
+        return Recipe.from_dict(values)
+    differ = [k for k in values if k not in told["by_value"] and given.to_dict().get(k) != values[k]]
+    if differ:
+        key = differ[0]
+        raise RunError(f"{path}: its recipe has {key} = {values[key]!r}, got {given.to_dict().get(key)!r}")
+    return given
 
 
 def load_run(
-    path: str | Path, data: Dataset | None = None, *, model: Model | None = None, recipe: Recipe | None = None
+    path: str | Path, data: Dataset | None = None, *, model: Model | Any = None, recipe: Recipe | None = None
 ) -> Fit:
     """Open a run folder: the best parameters, ready to predict.
 
     `data` are needed to `test()` only, and must be those of the run. `model` and `recipe` are needed where the run's
-    model was no built-in one, or its optimizer was given by value.
+    model or its optimizer was given by value; FILE.py:NAME is fetched again, and a file that has changed is warned of.
     Raises RunError for a folder that is no whole run, DataError for other data.
     """
     path = Path(path)
@@ -148,10 +165,14 @@ def load_run(
         model, recipe, described = _model(path, told, model), _recipe(path, told, recipe), told["data"]
         if data is not None:
             _check_same(data, described, path)
-        program = Program(model, recipe, tuple(described["example_shape"]), len(described["classes"]))
+        for note in userfile.changed(
+            {file: told["files"][file] for file in model.source.files if file in told["files"]}
+        ):
+            log.warning("%s: %s", path, note)
+        program = Program(model, recipe, tuple(described["example_shape"]), len(described["classes"]), own=own.NONE)
         best, params = _read_best(path / "best.safetensors", program)
         return Fit(
-            model, recipe, program, params, best, _history(path), told["steps"], told["stopped"] or "interrupted",
+            model, recipe, program, params, best, _history(path, told), told["steps"], told["stopped"] or "interrupted",
             tuple(described["classes"]), described["divisor"], told["seconds"], data, path, _preprocessing(described),
         )  # fmt: skip
     except (KeyError, TypeError) as error:
@@ -172,6 +193,12 @@ def merged(path: Path, reading: Reading) -> Reading:
     """How other data for a run are read: as the run's own were, but for what is asked here and for splits."""
     told = {k: v for k, v in _read_json(path)["data"]["reading"].items() if k not in ("valid", "test", "labels")}
     return Reading.from_dict(told | reading.to_dict())
+
+
+def stored(path: Path) -> Stored:
+    """How the features of a run were stored."""
+    told = _read_json(path)["data"]
+    return Stored(told["dtype"], told["divisor"])
 
 
 def _check_same(data: Dataset, told: dict[str, Any], path: Path) -> None:
@@ -199,7 +226,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_best(path: Path, program: Program) -> tuple[Best, Any]:
     try:
         named, told = sealed.read(path)
-        params = parameters.unflatten(named, program.parameter_shapes())
+        params = parameters.unflatten(named, program.variable_shapes())
         return Best(told["epoch"], told["step"], record.score_from(told["valid"])), params
     except FileNotFoundError:
         raise RunError(f"{path}: is missing; the run ended before its first validation, train it again") from None
@@ -211,9 +238,7 @@ def _preprocessing(told: dict[str, Any]) -> Preprocessing | None:
     return Preprocessing.from_json(told["preprocessing"]) if told["preprocessing"] else None
 
 
-def _history(path: Path) -> tuple[Epoch, ...]:
-    try:
-        lines = (path / "history.jsonl").read_text(encoding="utf-8").splitlines()
-        return tuple(record.epoch_from(json.loads(line)) for line in lines)
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{path / 'history.jsonl'}: cannot be read: {error}") from None
+def _history(path: Path, told: dict[str, Any]) -> tuple[Epoch, ...]:
+    if told["stopped"] is None:  # it goes on, or was killed: what is there so far
+        return history.so_far(path)
+    return history.read(path, told["history"]["epochs"], told["history"]["sha256"])

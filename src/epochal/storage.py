@@ -19,12 +19,9 @@ def stored(x: Rows, storage: str, where: str) -> tuple[Rows, str]:
     target = np.dtype(ml_dtypes.bfloat16 if storage == "bfloat16" else storage if storage != "auto" else x.dtype)
     if target == x.dtype:
         return x, ""
-    if isinstance(x, FileRows):
-        raise DataError(
-            f"{where}: is larger than the memory granted for reading, its {x.dtype} rows stay in the file; "
-            f"write it as {storage}, or grant more with --host-memory"
-        )
-    out, largest = np.empty(x.shape, target), 0.0
+    # Rows of a file stay there, and are cast whenever they are read.
+    out = x.narrowed(target) if isinstance(x, FileRows) else np.empty(x.shape, target)
+    largest = 0.0
     for begin, block in blocks(x):
         with np.errstate(over="ignore", invalid="ignore"):
             part = block.astype(target)
@@ -37,6 +34,8 @@ def stored(x: Rows, storage: str, where: str) -> tuple[Rows, str]:
                 f"{storage} cannot hold; leave --storage out, or choose a wider one"
             )
         largest = max(largest, float(lost.max()))
-        out[begin : begin + len(block)] = part
-    out.flags.writeable = False
+        if isinstance(out, np.ndarray):
+            out[begin : begin + len(block)] = part
+    if isinstance(out, np.ndarray):
+        out.flags.writeable = False
     return out, f"stored as {storage}; the largest rounding of a feature is {largest:.3g}" if largest else ""

@@ -1,10 +1,12 @@
 """Rows in columns of their own kinds, as a table's reader leaves them: not yet numbers for a model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+
+from epochal.rows import FileRows, Rows, as_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -12,16 +14,28 @@ class Column:
     """One column. Numbers and booleans (0, 1) are float64 with NaN for a missing value; categories are int32 codes.
 
     A code numbers `categories`, -1 is a missing value. `text` is the same column as a category, where its kind was
-    found from few cells of text: other rows may tell that `1` and `2` are codes beside `A`, and no numbers.
+    found from few cells of text: other rows may tell that `1` and `2` are codes beside `A`, and no numbers. The values
+    may be rows of a file; `read` brings them to memory.
     """
 
     kind: Literal["number", "boolean", "category"]
-    values: np.ndarray
+    values: Rows
     categories: tuple[str, ...] = ()
     text: "Column | None" = None
 
     def __getitem__(self, rows: slice | np.ndarray) -> "Column":
         return replace(self, values=self.values[rows], text=self.text[rows] if self.text else None)
+
+    @property
+    def array(self) -> np.ndarray:
+        """The values in memory."""
+        return as_array(self.values)
+
+    def read(self, rows: np.ndarray | None = None) -> "Column":
+        """The column, or some of its rows, in memory."""
+        if not isinstance(self.values, FileRows):
+            return self if rows is None else self[rows]
+        return replace(self, values=self.array if rows is None else self.values.gather(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,4 +48,20 @@ class Table:
         return len(next(iter(self.columns.values())).values)
 
     def __getitem__(self, rows: slice | np.ndarray) -> "Table":
-        return Table({name: column[rows] for name, column in self.columns.items()})
+        chosen: dict[int, np.ndarray] = {}  # the columns of a file share one array of row numbers
+        return Table({name: _chosen(column, rows, chosen) for name, column in self.columns.items()})
+
+    def blocks(self, size: int) -> Iterator[tuple[int, "Table"]]:
+        """All rows in order, in memory, `size` at a time: the number of the first, and the rows."""
+        for begin in range(0, len(self), size):
+            rows = np.arange(begin, min(begin + size, len(self)))
+            yield begin, Table({name: column.read(rows) for name, column in self.columns.items()})
+
+
+def _chosen(column: Column, rows: slice | np.ndarray, chosen: dict[int, np.ndarray]) -> Column:
+    values = column.values
+    if not isinstance(values, FileRows):
+        return column[rows]
+    if id(values.index) not in chosen:
+        chosen[id(values.index)] = (np.arange(len(values)) if values.index is None else values.index)[rows]
+    return replace(column, values=values.chosen(chosen[id(values.index)]))

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from epochal import Reading, load, sources
-from epochal.sources import arrow_files, isolated
+from epochal.sources import arrow_files, arrow_rows, isolated
 from fuzzing import mutants
 from refusals import refusal, value_or_refusal
 from sourced import read
@@ -327,11 +327,11 @@ def test_empty_splits_are_refused(tmp_path):
     assert "has 2 columns, but no row" in refusal(read, save(tmp_path / "d", image_table().slice(0, 0)))
 
 
-def test_what_unpacks_to_more_than_the_limit_is_refused(tmp_path):
+def test_objects_of_a_program_that_take_more_than_the_limit_are_refused():
     table = pa.table({"x": pa.array(np.zeros((4, 1000)).tolist()), "label": [0, 1, 2, 0]})
-    folder = save(tmp_path / "d", table, {"label": LABEL})
-    assert "takes more than 16 kB, the memory granted for reading" in refusal(read, folder, host_memory=16_000)
-    assert read(folder, host_memory=32_000).splits["train"].x.shape == (4, 1000)
+    assert "takes more than 16 kB, the memory granted for reading" in refusal(
+        arrow_rows.arrays, [("data", 0, table.combine_chunks().to_batches()[0])], "x", 16_000
+    )
 
 
 def all_cut(data, column, limit):
@@ -370,7 +370,7 @@ def read_all(seeds, count, seed, limit):
                 if kind == "array":
                     value, told = value_or_refusal(arrow_files.read_arrays, [str(path)], name, limit)
                 else:
-                    asked = [sum(found["rows"]), limit, None, "auto", None]
+                    asked = [sum(found["rows"]), limit, None, "auto", None, False]
                     value, told = value_or_refusal(
                         arrow_files.decode_rows, asked, [str(path)], name, 0, sum(found["rows"])
                     )

@@ -1,5 +1,6 @@
 """The command line: one module a command, none with logic of its own. JAX is imported by the commands that compute."""
 
+import io
 import json
 import sys
 import traceback
@@ -12,11 +13,17 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Toml
 
 from epochal import __version__
+from epochal.cli.bench import bench
+from epochal.cli.compare import compare
+from epochal.cli.compilation import keep_programs
+from epochal.cli.doctor import doctor
 from epochal.cli.evaluate import evaluate
+from epochal.cli.export import export
 from epochal.cli.inspect import inspect
 from epochal.cli.predict import predict
 from epochal.cli.reproduce import reproduce
 from epochal.cli.resume import resume
+from epochal.cli.select import select
 from epochal.cli.signals import Interrupted
 from epochal.cli.train import train
 from epochal.errors import EpochalError
@@ -27,15 +34,18 @@ app = App(
     version=__version__,
     result_action="return_value",
 )
-for command in (train, resume, evaluate, predict, inspect, reproduce):
+for command in (train, select, resume, evaluate, compare, predict, inspect, export, reproduce, bench, doctor):
     app.command(command)
+app.register_install_completion_command(help="Install completion for this shell: bash, zsh or fish.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 our fault, 2 bad input, 3 diverged, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _speak_utf8()
     try:
         app.config = _config(words)
+        keep_programs()
         code = app(words, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return code or 0
@@ -44,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EpochalError as error:
         return _fail(words, str(error), error.exit_code)
     except Interrupted as signal:
-        return _fail(words, "interrupted before the first step, there is nothing to save; start again", signal.code)
+        return _fail(words, _before(words), signal.code)
     except KeyboardInterrupt:
         return _fail(words, "interrupted, nothing was left half-written", 130)
     except BrokenPipeError:
@@ -53,6 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         traceback.print_exc()
         return _fail(words, "this is a fault of epochal; please report it with the lines above", 1)
+
+
+def _speak_utf8() -> None:
+    """Windows gives a pipe the encoding of its region, which lacks the letters of many a class name."""
+    for stream in (sys.stdout, sys.stderr):
+        if sys.platform == "win32" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
 
 
 def _config(words: list[str]) -> tuple[Any, ...]:
@@ -73,6 +90,13 @@ class EpochalUsage(EpochalError):
 
 def _command(words: list[str]) -> str:
     return f"{words[0]} " if words and not words[0].startswith("-") and words[0] in app else ""
+
+
+def _before(words: list[str]) -> str:
+    """What an interruption means where no training runs."""
+    if words[:1] == ["resume"]:
+        return "interrupted before training went on, the run is as it was; resume it again"
+    return "interrupted before the first step, there is nothing to save; start again"
 
 
 def _fail(words: list[str], message: str, code: int) -> int:

@@ -36,7 +36,7 @@ def evaluate(
     from epochal.loading import scored
     from epochal.placement import granted_bytes
     from epochal.residency import scoring
-    from epochal.run import load_run, merged, training_data
+    from epochal.run import load_run, merged, stored, training_data
     from epochal.sources import read
 
     begun = time.perf_counter()
@@ -47,17 +47,21 @@ def evaluate(
     else:
         reading = merged(run, reading)
         raw = read(data, reading)
-        chosen, source, fingerprint = scored(raw, split, reading, fit.classes, fit.preprocessing), raw.name, None
+        chosen = scored(raw, split, reading, fit.classes, fit.preprocessing, stored(run))
+        source, fingerprint = raw.name, None
     seconds = {"load": time.perf_counter() - begun}
     score = fit.score(chosen)
-    openings = None
+    openings, before = None, 0
     if fingerprint is not None and split == "test":
-        openings = ledger.record(run, fingerprint, score, fit.parameters_sha256)
+        before = ledger.openings(fingerprint)
+        ledger.record(run, fingerprint, score, fit.parameters_sha256)
+        openings = len(ledger.entries(run))
     if json:
         residency = scoring(len(chosen), chosen.row_bytes, granted_bytes())
         output.print_json(output.outcome(fit, residency, None, seconds) | {"data": source, split: score.to_json()})
         return 0
     print(output.describe_score(split, score))
     if openings:
-        print(f"the test split of this run has been opened {openings:,} {'time' if openings == 1 else 'times'}")
+        print(f"the test split of this run has been opened {openings:,} {'time' if openings == 1 else 'times'}, "
+              f"that of these data was {ledger.told(before)}")  # fmt: skip
     return 0

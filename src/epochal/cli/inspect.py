@@ -106,11 +106,13 @@ def _class_table(dataset: "Dataset") -> str:
 
 def column_lines(dataset: "Dataset") -> list[str]:
     """What was understood of each column of a table and what becomes of it, by the train rows."""
+    from epochal.rows import blocks
+
     assert dataset.preprocessing
     lines, begin = [f"{'column':<24} {'kind':<9} features"], 0
     for plan in dataset.preprocessing.columns:
         end = begin + plan.width
-        absent = int(dataset.train.x[:, end - 1].sum(dtype=int)) if plan.missing else 0
+        absent = sum(int(b[:, end - 1].sum(dtype=int)) for _, b in blocks(dataset.train.x)) if plan.missing else 0
         if plan.kind == "number":
             becomes = f"standardised: mean {plan.mean:.4g}, deviation {plan.scale:.4g}"
         elif plan.kind == "boolean":

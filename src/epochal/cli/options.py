@@ -8,19 +8,23 @@ from cyclopts import Parameter
 from epochal.errors import RecipeError
 
 if TYPE_CHECKING:
-    from epochal.folder import Keeping
+    from epochal.keeping import Keeping
     from epochal.models import Model
 
 Flag = Annotated[bool, Parameter(negative="")]
 Flat = Parameter(name="*")
+Tools = Annotated[
+    tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...], Parameter(name="--log", negative="")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """Which model is trained."""
 
-    model: Literal["logistic", "mlp", "lenet"] = "mlp"
-    """The model."""
+    model: Literal["logistic", "mlp", "lenet"] | str = "mlp"
+    """The model: one of these, or FILE.py:NAME, which names an epochal.Model, a module of Flax or Equinox, or what
+    makes one."""
 
     hidden: str = "500"
     """Width of the hidden layer; several layers of an mlp as 500x300."""
@@ -34,10 +38,15 @@ class Architecture:
     kernel_size: int = 5
     """Side of lenet's convolution kernels."""
 
-    def build(self) -> "Model":
-        """The model. Raises RecipeError."""
-        from epochal.models import lenet, logistic, mlp
+    def build(self) -> "Model | str":
+        """The model, or the absolute form of FILE.py:NAME. Raises RecipeError."""
+        from epochal import userfile
+        from epochal.models import BUILT_IN, lenet, logistic, mlp
 
+        if userfile.is_reference(self.model):
+            return userfile.absolute(self.model)
+        if self.model not in BUILT_IN:
+            raise RecipeError(f"model: must be one of {', '.join(BUILT_IN)}, or FILE.py:NAME, got {self.model!r}")
         if self.model == "logistic":
             return logistic()
         if self.model == "mlp":
@@ -63,7 +72,7 @@ class Keep:
 
     def keeping(self) -> "Keeping":
         """The same for the run folder. Raises RecipeError."""
-        from epochal.folder import Keeping
+        from epochal.keeping import Keeping
 
         return Keeping(**vars(self))
 

@@ -1,14 +1,19 @@
 """What commands say: text for people, or the contract's JSON."""
 
 import json
+import shlex
 import sys
+from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from epochal.errors import DivergedError
+from epochal.cli.signals import Interrupted, Signals
+from epochal.errors import DataError, DivergedError
 from epochal.score import Score
 
 if TYPE_CHECKING:
-    from epochal.cli.signals import Signals
+    from pathlib import Path
+
     from epochal.dataset import Dataset
     from epochal.fitted import Fit
     from epochal.folder import RunFolder
@@ -43,45 +48,69 @@ def describe_score(split: str, score: Score) -> str:
 
 def finish(
     folder: "RunFolder",
-    signals: "Signals",
+    signals: Signals,
     seconds: dict[str, float],
     *,
     data: str,
+    log: Sequence[str],
     as_json: bool,
     quiet: bool,
 ) -> int:
     """Run the training of `folder` to its end, score the test split, say the outcome; returns the exit code."""
     from epochal import ledger
     from epochal.cli.progress import watch
+    from epochal.logs import Log
 
     training, path = folder.training, folder.path
-    signals.training = training
-    try:
-        watch(folder.moments(), training, quiet=quiet)
-    except DivergedError as error:
-        kept = f"the best before it, {training.best.valid} wrong, is kept in {path}" if training.best else ""
-        raise DivergedError(f"{error}\n{kept}".rstrip()) from None
-    if signals.code and training.stopped == "interrupted":
-        return _interrupted(folder, signals, seconds, as_json=as_json)
-    fit = training.fit(path)
-    test = None
-    if not folder.keeping.no_test:
-        opened = [entry for entry in ledger.entries(path) if entry["parameters_sha256"] == fit.parameters_sha256]
-        test = Score(opened[-1]["test"]["wrong"], opened[-1]["test"]["of"]) if opened else fit.test()
+    before = ledger.openings(training.data.fingerprint)
+    # Whatever happens on the way, the state is saved before the folder is let go of.
+    with folder, Log(path, training, log) as told, closing(folder.moments()) as moments:
+        try:
+            watch(told.follow(moments), training, quiet=quiet)
+            with signals.raising():
+                fit = training.fit(path)
+                test = None if folder.keeping.no_test else _test(fit, path)
+            if test is not None:
+                told.test(test)
+        except DivergedError as error:
+            kept = f"the best before it, {training.best.valid} wrong, is kept in {path}" if training.best else ""
+            raise DivergedError(f"{error}\n{kept}".rstrip()) from None
+        except DataError as error:
+            raise DataError(f"{error}\nonce the data are back, go on with: {resume_line(path)}") from None
+        except Interrupted:
+            return _interrupted(folder, signals, seconds, as_json=as_json)
     report(fit, training.residency, test, seconds, as_json=as_json)
     if not as_json:
-        print(f"next: epochal predict {path} {data} --out predictions.csv")
+        if test:
+            print(f"The test split of these data was {ledger.told(before)}.")
+        print(f"next: epochal predict {shlex.quote(str(path))} {shlex.quote(data)} --out predictions.csv")
     return 0
 
 
-def _interrupted(folder: "RunFolder", signals: "Signals", seconds: dict[str, float], *, as_json: bool) -> int:
+def resume_line(path: "Path") -> str:
+    """What to type to go on with a run."""
+    return f"epochal resume {shlex.quote(str(path))}"
+
+
+def _test(fit: "Fit", path: "Path") -> Score:
+    """The score of the test split, which is opened unless the ledger has it for these parameters.
+
+    A run that was killed after it had opened the split does not open it twice.
+    """
+    from epochal import ledger
+
+    opened = [entry for entry in ledger.entries(path) if entry["parameters_sha256"] == fit.parameters_sha256]
+    return Score(opened[-1]["test"]["wrong"], opened[-1]["test"]["of"]) if opened else fit.test()
+
+
+def _interrupted(folder: "RunFolder", signals: Signals, seconds: dict[str, float], *, as_json: bool) -> int:
     training, path = folder.training, folder.path
     if as_json and training.best:
         print_json(outcome(training.fit(path), training.residency, None, seconds))
     elif as_json:
         print_json({"stopped": "interrupted", "steps": training.step, "run": str(path)})
     print(f"epochal: interrupted after step {training.step:,}, all is saved; go on with:\n"
-          f"epochal resume {path}", file=sys.stderr)  # fmt: skip
+          f"{resume_line(path)}", file=sys.stderr)  # fmt: skip
     return signals.code
 
 

@@ -41,7 +41,7 @@ def predict(
     """
     from epochal.cli import output
     from epochal.loading import unlabelled
-    from epochal.run import load_run, merged
+    from epochal.run import load_run, merged, stored
     from epochal.sources import read
 
     if out is not None and out.suffix not in _FORMS:
@@ -50,7 +50,7 @@ def predict(
         raise RecipeError("--json: needs --out FILE for the predictions, standard output is for one JSON object")
     fit = load_run(run)
     reading = merged(run, reading)
-    rows = unlabelled(read(data, reading, labelled=False), split, reading, fit.preprocessing)
+    rows = unlabelled(read(data, reading, labelled=False), split, reading, fit.preprocessing, stored(run))
     p = fit.probabilities(rows)
     write(out, p, fit.classes)
     if json:

@@ -54,25 +54,21 @@ class _Clock:
     def __init__(self, training: "Training"):
         self.training, self.begun, self.first = training, time.monotonic(), training.step
 
-    def end_step(self) -> int:
-        """The update at which training ends, if validation brings no more patience."""
-        training = self.training
-        return min(training.recipe.epochs * training.plan.steps, training.rule.steps + 1)
-
     def share(self) -> float:
         """Part of the updates that are done, 0 to 1."""
-        return min(1.0, self.training.step / self.end_step())
+        return min(1.0, self.training.step / self.training.last_step)
 
     def told(self) -> str:
         """Rate, and the time left if validation brings no more patience."""
         seconds = time.monotonic() - self.begun
         rate = max(1, self.training.step - self.first) / max(seconds, 1e-6)
-        left = max(0.0, (self.end_step() - self.training.step) / rate)
+        left = max(0.0, (self.training.last_step - self.training.step) / rate)
         rows = rate * self.training.recipe.batch_size
-        return f"{rows:,.0f} rows/s · {_duration(left)} left"
+        return f"{rows:,.0f} rows/s · {duration(left)} left"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words, with the two largest units."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

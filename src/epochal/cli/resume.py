@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from epochal.cli.options import Flag, amount
+from epochal.cli.options import Flag, Tools, amount
 
 
 def resume(
@@ -11,19 +11,22 @@ def resume(
     *,
     strict: Flag = False,
     memory: str | None = None,
+    log: Tools = (),
     json: Flag = False,
     quiet: Flag = False,
 ) -> int:
-    """Go on with a run that was interrupted or killed, to the bits of one that was not.
+    """Go on with a run or a selection that was interrupted or killed, to the bits of one that was not.
 
     Parameters
     ----------
     run
-        A run folder.
+        A run folder, or the folder of a selection.
     strict
         Refuse where another machine, core count or version may change bits.
     memory
         What the rows may take on the device, like 2GB; left out: what they might before.
+    log
+        A tool that the curves go to, besides those that the run had.
     json
         Print one JSON object on standard output, at the end.
     quiet
@@ -35,9 +38,17 @@ def resume(
 
     with Signals() as signals:
         begun = time.perf_counter()
+        if (run / "selection.json").is_file():
+            from epochal.cli.select import taken_up as selection
+
+            return selection(run, signals, as_json=json, quiet=quiet)
+        from epochal import logs
         from epochal.run import resume as taken_up
 
+        log = tuple(dict.fromkeys([*logs.kept(run), *log]))  # pyrefly: ignore
+        logs.check(log)
         resumed = taken_up(run, strict=strict, memory_bytes=amount(memory, "--memory"))
+        signals.watch(resumed.folder.training)
         seconds = {"load": time.perf_counter() - begun}
         say = output.Speaker(quiet=quiet or json)
         for note in resumed.notes:
@@ -46,4 +57,4 @@ def resume(
         done = f"has ended by {training.stopped}" if training.stopped else f"goes on after step {training.step:,}"
         say(f"{run}: {done}")
         data = training.data.origin or "DATA"
-        return output.finish(resumed.folder, signals, seconds, data=data, as_json=json, quiet=quiet)
+        return output.finish(resumed.folder, signals, seconds, data=data, log=log, as_json=json, quiet=quiet)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from epochal.cli.options import Architecture, Flag, Flat, Keep, amount
+from epochal.cli.options import Architecture, Flag, Flat, Keep, Tools, amount
 from epochal.reading import Reading
 from epochal.recipe import Recipe
 
@@ -19,6 +19,7 @@ def train(
     recipe: Annotated[Recipe, Flat] = Recipe(),
     reading: Annotated[Reading, Flat] = Reading(),
     keep: Annotated[Keep, Flat] = Keep(),
+    log: Tools = (),
     memory: str | None = None,
     out: Path | None = None,
     config: Path | None = None,
@@ -33,6 +34,8 @@ def train(
         A file, a folder, or a name: digits (offline), mnist, fashion-mnist.
     memory
         What the rows may take on the device, like 2GB; left out: what it has free.
+    log
+        A tool that the curves go to besides the run's history; may be given several times.
     out
         The run folder; left out: a new one below runs/.
     config
@@ -48,20 +51,22 @@ def train(
 
     with Signals() as signals:
         begun = time.perf_counter()
-        from epochal import folder, training
+        from epochal import folder, logs, training
         from epochal.loading import load
         from epochal.rows import FileRows
 
+        logs.check(log)
         model = architecture.build()
         dataset = load(data, reading)
         seconds = {"load": time.perf_counter() - begun}
         say = output.Speaker(quiet=quiet or json)
         say(output.describe_data(dataset))
         fitting = training.train(model, dataset, recipe, memory_bytes=amount(memory, "--memory"))
-        say(f"{model} · {fitting.residency.kind}: {fitting.residency.why}")
+        say(f"{fitting.model} · {fitting.residency.kind}: {fitting.residency.why}")
         if isinstance(dataset.train.x, FileRows) and recipe.shuffle == "full":
             say("note: the rows stay in the file; a full shuffle reads it row by row, --shuffle blocks in runs")
-        name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.source).stem}-{model.name}")
+        name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.source).stem}-{fitting.model.name}")
         path = out or folder.new_folder(Path("runs"), name)
+        signals.watch(fitting)  # before there is a folder, so that there is none of which the user is not told
         kept = folder.RunFolder.create(path, fitting, keep.keeping())
-        return output.finish(kept, signals, seconds, data=data, as_json=json, quiet=quiet)
+        return output.finish(kept, signals, seconds, data=data, log=log, as_json=json, quiet=quiet)

@@ -1,10 +1,44 @@
 """Models: pairs of pure functions `(init, logits)`."""
 
-from epochal.models.base import Model
+import copyreg
+from collections.abc import Mapping
+from typing import Any
+
+from epochal.models.adapters import adapted
+from epochal.models.base import Model, Variables, computed, joined, parted
+from epochal.models.convolution import conv2d, conv_pool, max_pool
 from epochal.models.lenet import lenet
 from epochal.models.logistic import logistic
 from epochal.models.mlp import mlp
 
 BUILT_IN = {"logistic": logistic, "mlp": mlp, "lenet": lenet}
 
-__all__ = ["BUILT_IN", "Model", "lenet", "logistic", "mlp"]
+__all__ = [
+    "BUILT_IN",
+    "Model",
+    "Variables",
+    "adapted",
+    "computed",
+    "conv2d",
+    "conv_pool",
+    "joined",
+    "lenet",
+    "logistic",
+    "max_pool",
+    "mlp",
+    "parted",
+]
+
+
+def _made(name: str, settings: Mapping[str, Any]) -> Model:
+    return BUILT_IN[name](**settings)
+
+
+def _reduced(model: Model) -> Any:
+    """How a model is pickled: a built-in one by name, as its functions cannot be and the object is one a process."""
+    if model.name in BUILT_IN and _made(model.name, model.settings) is model:
+        return _made, (model.name, dict(model.settings))
+    return object.__reduce_ex__(model, 2)
+
+
+copyreg.pickle(Model, _reduced)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,31 @@ import numpy as np
 from jax import Array
 
 from epochal.errors import RecipeError
+from epochal.userfile import GIVEN, Fetched
+
+
+class Variables(NamedTuple):
+    """What a model keeps: parameters, which gradients change, and statistics, which its forward pass does.
+
+    Statistics are a pytree of arrays, such as the running means of batch normalisation and the count of minibatches.
+    """
+
+    params: Any
+    statistics: Any
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A classifier as two pure functions.
+    """A classifier as two pure functions; a third where it behaves otherwise while it is trained.
 
-    `init(key, example_shape, classes)` returns the parameters: any pytree of floating-point arrays.
-    `logits(params, x)` returns [rows, classes] from x of shape [rows, *example_shape] in the compute dtype.
-    `name` and `settings` go into the run folder, so that a built-in model can be made again from it.
+    `init(key, example_shape, classes)` returns the parameters: any pytree of floating-point arrays; or `Variables`.
+    `logits(params, x)` returns [rows, classes] from x of shape [rows, *example_shape] in the compute dtype; it is given
+    what `init` returns in form.
+    `forward(params, x, key)`, where there is one, takes its place in a training step: it returns the logits and the new
+    statistics, `()` where there are none. The key is another one in every step: for dropout.
+    `module(params)`, of a model that comes from another library, is that library's module with these parameters.
+    `name` and `settings` go into the run folder, so that a built-in model can be made again from it; `source` is
+    the user's file that a model came from, which serves the same end.
 
     Equality is identity: compiled programs are kept per model object, so make a model once and use it often.
     """
@@ -27,9 +43,31 @@ class Model:
     logits: Callable[[Any, Array], Array]
     name: str = "custom"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    forward: Callable[[Any, Array, Array], tuple[Array, Any]] | None = None
+    module: Callable[[Any], Any] | None = None
+    source: Fetched = GIVEN
+
+    def __deepcopy__(self, memo: Any) -> "Model":
+        return self  # nothing in it changes, and a copy would be another model: scikit-learn's clone copies parameters
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.settings.items())})"
+
+
+def parted(variables: Any) -> Variables:
+    """What `init` returned as parameters and statistics, `()` where there are none."""
+    return variables if isinstance(variables, Variables) else Variables(variables, ())
+
+
+def joined(params: Any, statistics: Any) -> Any:
+    """Parameters and statistics in the form that the model's functions take."""
+    return params if isinstance(statistics, tuple) and statistics == () else Variables(params, statistics)
+
+
+def computed(leaf: Any, dtype: Any) -> Any:
+    """The dtype in which `leaf` is kept: the compute dtype for real numbers; counters and truth values keep theirs."""
+    own = jnp.result_type(leaf)
+    return dtype if jnp.issubdtype(own, jnp.floating) else own
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}

@@ -14,7 +14,7 @@ from jax import Array
 
 from epochal.errors import RecipeError
 from epochal.models.base import ACTIVATIONS, Model, check_activation, dense, dense_init, flatten, uniform
-from epochal.models.convolution import conv2d, max_pool
+from epochal.models.convolution import conv_pool
 from epochal.models.logistic import logistic
 
 _POOL = 2
@@ -64,7 +64,7 @@ def _lenet(kernels: tuple[int, int], hidden: int, size: int, activation: str) ->
         for i in range(len(kernels)):
             layer = params[f"conv{i}"]
             # The bias and the activation come behind the maximum: both keep the order, and a quarter remains.
-            h = act(max_pool(conv2d(h, layer["W"]), _POOL) + layer["b"])
+            h = act(conv_pool(h, layer["W"], _POOL) + layer["b"])
         h = act(dense(params["hidden"], flatten(h)))
         return dense(params["output"], h)
 

@@ -136,8 +136,9 @@ def _parts(source: Source, features: Any, reading: Reading, labelled: bool) -> t
             )
         if columns:
             return _of_one(source, columns[0], kind, found, classes, reading, notes)
-    raw = tables.assembled(source.cells(found, classes), found, source.place, where)
-    return dict(raw.splits), [*notes, *raw.notes]
+    plain, where_kept = source.cells(found, classes)
+    raw = tables.assembled(plain, found, source.place, where)
+    return dict(raw.splits), [*notes, *raw.notes, *where_kept]
 
 
 def _of_one(
@@ -157,17 +158,20 @@ def _of_one(
             f"features are one of the two: leave columns out with --drop"
         )
     told = replace(found, features=())
-    plain = {one[0]: received(one)[1] for one in source.cells(told, classes)}
+    cells, where_kept = source.cells(told, classes)
+    plain = {one[0]: received(one)[1]() for one in cells}
     if kind == "image":
         x, done = source.images(column, reading)
         notes += [*done, *([f"left out beside the images: {', '.join(others[:8])}"] if others else [])]
     else:
-        x = source.array(column)
+        x, done = source.array(column)
+        notes += done
+    notes += where_kept
     rows = Column("number", np.arange(len(x), dtype=np.float64))
     split = roles.parts({_ROW: rows}, plain, replace(told, features=(_ROW,)), source.place)
     if len(split) == 1:
         return {name: replace(part, x=x) for name, part in split.items()}, notes
-    of = {name: part.x.columns[_ROW].values.astype(np.int64) for name, part in split.items()}  # type: ignore[union-attr]
+    of = {name: part.x.columns[_ROW].array.astype(np.int64) for name, part in split.items()}  # type: ignore[union-attr]
     return {name: replace(part, x=x[of[name]]) for name, part in split.items()}, notes
 
 

@@ -1,14 +1,16 @@
 """Arrow streams in files, read in processes of their own: what `arrow_rows` says of their columns."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
+from epochal.columns import Writer
+from epochal.disk import Output
 from epochal.errors import DataError
-from epochal.sources.arrow_rows import arrays, cells, encoded, kind
-from epochal.sources.files import brief
+from epochal.memory import format_bytes
+from epochal.sources.arrow_rows import array_pieces, arrays, cells, encoded, kind
+from epochal.sources.files import TooLarge, brief
 from epochal.sources.pixels import answer, decode
 from epochal.sources.roles import Roles, check_names
 
@@ -81,14 +83,45 @@ def decode_rows(asked: list[Any], paths: list[str], column: str, begin: int, end
     return answer(decode(asked, names, sources))
 
 
-def read_arrays(paths: list[str], column: str, limit: int) -> np.ndarray:
-    """A column of nested lists as one array."""
-    return arrays(opened(paths), column, limit)
+def read_arrays(paths: list[str], column: str, limit: int, file: str = "", most: int = 0) -> Any:
+    """A column of nested lists as one array; or where it takes more than `limit` bytes, a word that it is `larger`.
+
+    With the name of a `file` its rows go there, not more than `most` bytes, and shape and dtype are answered.
+    """
+    if not file:
+        try:
+            return {"x": arrays(opened(paths), column, limit)}
+        except TooLarge:
+            return {"larger": True}
+    rows, shape, dtype = 0, (0,), ""
+    with Output(Path(file)) as out:
+        for where, piece in array_pieces(opened(paths), column):
+            if out.size + piece.nbytes > most:
+                raise DataError(
+                    f"{where}: column {column!r} takes more than {format_bytes(most)}, far above the bytes of the "
+                    f"file; is it damaged or hostile? if it is sound, grant more with --host-memory"
+                )
+            out.write(piece)
+            rows, shape, dtype = rows + len(piece), piece.shape[1:], piece.dtype.str
+    return {"shape": [rows, *shape], "dtype": dtype}
 
 
 def read_cells(
-    paths: list[str], roles: list[Any], classes: dict[str, list[str]], where: str, limit: int
-) -> list[list[Any]]:
-    """The columns of cells that have a role, in the plain form of `columnar`."""
+    paths: list[str],
+    roles: list[Any],
+    classes: dict[str, list[str]],
+    where: str,
+    limit: int,
+    file: str = "",
+    size: int = 0,
+) -> dict[str, Any]:
+    """The columns of cells that have a role, as `columnar_files.decode` answers."""
     features, *told = roles
-    return cells(opened(paths), Roles(tuple(features), *told, dropped=()), classes, where, limit)
+    with Writer(Path(file), where, size) if file else nullcontext() as keep:
+        try:
+            grown = cells(opened(paths), Roles(tuple(features), *told, dropped=()), classes, where, limit, keep)
+        except TooLarge as error:
+            return {"larger": str(error)}
+        columns = [column.plain(name) for name, column in grown.items()]
+        rows = [column.rows for column in grown.values()][:1]
+        return {"columns": columns, "rows": rows, "names": [], "starts": keep.starts if keep else []}

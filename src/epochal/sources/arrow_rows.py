@@ -6,9 +6,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from epochal.columns import Writer
 from epochal.errors import DataError
 from epochal.memory import format_bytes
 from epochal.sources import columnar
+from epochal.sources.files import TooLarge
 from epochal.sources.pixels import answer, decode
 from epochal.sources.roles import Roles
 
@@ -79,26 +81,37 @@ def _storage(array: Any) -> Any:
 
 
 def arrays(batches: Batches, column: str, limit: int) -> np.ndarray:
-    """Nested lists of numbers, which must all have one shape, as an array [rows, …]. Raises DataError."""
+    """Nested lists of numbers, which must all have one shape, as an array [rows, …].
+
+    Raises DataError, and TooLarge where it takes more than `limit` bytes.
+    """
     pieces: list[np.ndarray] = []
     size = 0
-    for where, first, batch in batches:
-        piece = _array(_storage(batch.column(column)), f"{where}: column {column!r}", first)
-        if pieces and piece.shape[1:] != pieces[0].shape[1:]:
-            raise DataError(
-                f"{where}: column {column!r}: row {first:,} has shape {list(piece.shape[1:])}, but row 0 of the data "
-                f"{list(pieces[0].shape[1:])}; all rows must be alike: pad or cut them"
-            )
+    for where, piece in array_pieces(batches, column):
         pieces.append(piece)
         size += piece.nbytes
         if size > limit:
-            raise DataError(
+            raise TooLarge(
                 f"{where}: column {column!r} takes more than {format_bytes(limit)}, the memory granted for reading; "
                 f"grant more with --host-memory (memory_bytes=…)"
             )
     out = np.concatenate(pieces)
     out.flags.writeable = False
     return out
+
+
+def array_pieces(batches: Batches, column: str) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of each batch, all of one shape and dtype, and where they are from. Raises DataError."""
+    shape: tuple[int, ...] = ()
+    for where, first, batch in batches:
+        piece = _array(_storage(batch.column(column)), f"{where}: column {column!r}", first)
+        if shape and piece.shape[1:] != shape:
+            raise DataError(
+                f"{where}: column {column!r}: row {first:,} has shape {list(piece.shape[1:])}, but row 0 of the data "
+                f"{list(shape)}; all rows must be alike: pad or cut them"
+            )
+        shape = piece.shape[1:]
+        yield where, piece
 
 
 def _array(array: Any, where: str, first: int) -> np.ndarray:
@@ -136,9 +149,14 @@ def _first_null(array: Any) -> int:
 
 
 def cells(
-    batches: Batches, roles: Roles, classes: Mapping[str, Sequence[str]], where: str, limit: int
-) -> list[list[Any]]:
-    """The columns of cells that have a role, in the plain form of `columnar`; class labels become their names."""
+    batches: Batches,
+    roles: Roles,
+    classes: Mapping[str, Sequence[str]],
+    where: str,
+    limit: int,
+    keep: Writer | None = None,
+) -> dict[str, columnar.Grown]:
+    """The columns of cells that have a role; class labels become their names. With `keep` cells go to a file."""
     import pyarrow as pa
 
     wanted = [*roles.features, *roles.told]
@@ -154,9 +172,11 @@ def cells(
     checked = named()
     head = next(checked, None)
     if head is None or not wanted:
-        return []
-    grown = columnar.grow(head.schema, chain([head], checked), roles, where, limit)
-    return [column.plain(name) for name, column in grown.items()]
+        return {}
+    grown = columnar.grow(head.schema, chain([head], checked), roles, where, limit, None, keep)
+    if keep:
+        columnar.move(grown, keep)
+    return grown
 
 
 def _names(array: Any, classes: Sequence[str], where: str, first: int) -> Any:

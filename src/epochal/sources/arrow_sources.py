@@ -9,13 +9,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from epochal import spool
+from epochal.columns import HARMLESS_BYTES, MOST_FOLD
 from epochal.errors import DataError
 from epochal.reading import Reading
-from epochal.sources import arrow_files, arrow_rows, isolated
+from epochal.rows import Rows
+from epochal.sources import arrow_files, arrow_rows, isolated, kept
 from epochal.sources.decoding import decoded
 from epochal.sources.files import brief, read_bytes
 from epochal.sources.pixels import Asked
 from epochal.sources.roles import Roles
+from epochal.sources.room import FILE as ROWS
+from epochal.sources.room import stored
 
 _SECONDS, _BYTES_A_SECOND = 60.0, 2e6  # far below what any decoder does: who needs longer hangs
 
@@ -37,16 +42,16 @@ class Source(Protocol):
         """The file and the row, for messages."""
         ...
 
-    def images(self, column: str, reading: Reading) -> tuple[np.ndarray, list[str]]:
-        """A column of encoded images, decoded, and what was done to them."""
+    def images(self, column: str, reading: Reading) -> tuple[Rows, list[str]]:
+        """A column of encoded images, decoded, and what was done to them, and where they are kept."""
         ...
 
-    def array(self, column: str) -> np.ndarray:
-        """A column of nested lists."""
+    def array(self, column: str) -> tuple[Rows, list[str]]:
+        """A column of nested lists, and where it is kept."""
         ...
 
-    def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> list[list[Any]]:
-        """Columns that have a role, in the plain form of `columnar`."""
+    def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> tuple[list[list[Any]], list[str]]:
+        """Columns that have a role, in the plain form of `columnar`, and where they are kept."""
         ...
 
 
@@ -58,12 +63,15 @@ class Files:
     paths: Sequence[Path]
     limit: int
 
+    @property
+    def _size(self) -> int:
+        return sum(path.stat().st_size for path in self.paths)
+
     def _called(self, function: Any, *arguments: Any) -> Any:
-        size = sum(path.stat().st_size for path in self.paths)
         where = str(self.paths[0]) if len(self.paths) == 1 else self.where
         return isolated.call(
             function, [str(path) for path in self.paths], *arguments,
-            where=where, memory_bytes=2 * self.limit + size, seconds=_SECONDS + size / _BYTES_A_SECOND,
+            where=where, memory_bytes=2 * self.limit + self._size, seconds=_SECONDS + self._size / _BYTES_A_SECOND,
         )  # fmt: skip
 
     @cached_property
@@ -77,23 +85,46 @@ class Files:
         at = next(i for i, end in enumerate(ends) if row < end)
         return f"{self.paths[at]}: row {row - ends[at] + self.outline['rows'][at]:,}"
 
-    def images(self, column: str, reading: Reading) -> tuple[np.ndarray, list[str]]:
+    def images(self, column: str, reading: Reading) -> tuple[Rows, list[str]]:
         """Decoded by several processes, each with some of the rows."""
         names = [str(path) for path in self.paths]
         asked = Asked.of(reading, sum(self.outline["rows"]), self.limit)
         decode = (arrow_files.decode_rows, lambda rows: [names, column, rows.start, rows.stop])
-        return decoded(asked, decode, lambda rows: _several(self, rows))
+        return decoded(asked, decode, lambda rows: _several(self, rows), lambda: [column, spool.states(self.paths)])
 
-    def array(self, column: str) -> np.ndarray:
+    def array(self, column: str) -> tuple[Rows, list[str]]:
         """Read by another process."""
-        x = self._called(arrow_files.read_arrays, column, self.limit)
-        x.flags.writeable = False
-        return x
+        states = spool.states(self.paths)
+        key = spool.key(["array", states, column])
+        entry = spool.find(key)
+        if entry is None or entry.bytes <= self.limit:
+            answer = self._called(arrow_files.read_arrays, column, self.limit)
+            if "larger" not in answer:
+                answer["x"].flags.writeable = False
+                return answer["x"], []
+            with spool.making(key) as making:
+                most = max(MOST_FOLD * self._size, HARMLESS_BYTES)
+                file = str(making.folder / ROWS)
+                told = self._called(arrow_files.read_arrays, column, self.limit, file, most)
+                spool.unchanged(self.paths, states)
+                entry = making.publish(told)
+        x = stored(entry, tuple(entry.told["shape"]), np.dtype(entry.told["dtype"]))
+        return x, [entry.note(f"{self.where}: column {column!r} takes", self.limit)]
 
-    def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> list[list[Any]]:
+    def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> tuple[list[list[Any]], list[str]]:
         """Read by another process."""
         told = [found.features, found.label, found.split, found.group, found.time]
-        return self._called(arrow_files.read_cells, told, dict(classes), self.where, self.limit)
+        states = spool.states(self.paths)
+
+        def read(file: str) -> Any:
+            asked = (told, dict(classes), self.where, self.limit, file, self._size)
+            answer = self._called(arrow_files.read_cells, *asked)
+            spool.unchanged(self.paths, states)
+            return answer
+
+        answer, entry = kept.columnar(spool.key(["cells", states, told, dict(classes)]), self.limit, read)
+        note = [entry.note(f"{self.where}: its columns take", self.limit)] if entry else []
+        return answer["columns"], note
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +166,7 @@ class Held:
             yield self.where, first, batch
             first += batch.num_rows
 
-    def images(self, column: str, reading: Reading) -> tuple[np.ndarray, list[str]]:
+    def images(self, column: str, reading: Reading) -> tuple[Rows, list[str]]:
         """Sent to several processes, which decode them."""
 
         def told(rows: range) -> list[Any]:
@@ -150,14 +181,17 @@ class Held:
     def _fetched(self, path: str) -> memoryview:
         return read_bytes(Path(path), self.limit)
 
-    def array(self, column: str) -> np.ndarray:
+    def array(self, column: str) -> tuple[Rows, list[str]]:
         """Made here."""
-        return arrow_rows.arrays(self._batches([column]), column, self.limit)
+        return arrow_rows.arrays(self._batches([column]), column, self.limit), []
 
-    def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> list[list[Any]]:
+    def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> tuple[list[list[Any]], list[str]]:
         """Made here."""
         wanted = [*found.features, *found.told]
-        return arrow_rows.cells(self._batches(wanted), found, classes, self.where, self.limit) if wanted else []
+        if not wanted:
+            return [], []
+        grown = arrow_rows.cells(self._batches(wanted), found, classes, self.where, self.limit)
+        return [column.plain(name) for name, column in grown.items()], []
 
 
 def _several(source: Source, rows: range) -> str:

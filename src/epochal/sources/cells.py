@@ -7,6 +7,7 @@ booleans where every other one is true or false, yes or no; else a category.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,7 @@ class Growing:
     odd: tuple[int, str] | None = None  # row and cell that is no number, after cells that are
     small: list[Sequence[str]] = field(default_factory=list)  # the cells, while they are few
     numbers: int = 0
+    kept: bool = False  # the first blocks are in a file
 
     def extend(self, cells: Sequence[str], begin: int) -> None:
         """More cells, the first of which is of row `begin`."""
@@ -77,7 +79,7 @@ class Growing:
             self.numbers += not is_missing(plain)
         if not self.numbers:
             self.odd = None
-        if not self.numbers or not self.blocks:
+        if not self.numbers or not (self.blocks or self.kept):
             self.text = True
             self.blocks = [np.full(len(block), -1, np.int32) for block in self.blocks]
 
@@ -89,6 +91,24 @@ class Growing:
                 known[cell] = len(known)
                 self.bytes += _ENTRY_BYTES + 4 * len(cell)
         return np.fromiter((known.get(cell, -1) for cell in plain), np.int32, len(plain))
+
+    def taken(self) -> np.ndarray:
+        """The cells in memory, float64 with NaN for a missing one, which are let go."""
+        cells = np.concatenate(self.blocks).astype(np.float64)
+        if self.text:
+            cells[cells < 0] = np.nan
+        self.bytes -= sum(block.nbytes for block in self.blocks)
+        self.blocks, self.kept, self.small = [], True, []
+        return cells
+
+    def plain(self, name: str) -> list[Any]:
+        """What a file of cells does not tell: name, kind, texts, the numbers that they mean where they are booleans."""
+        if not self.text:
+            return [name, "number", [], []]
+        texts = list(self.codes)
+        if texts and all(text.lower() in _BOOLEANS for text in texts):
+            return [name, "boolean", texts, [_BOOLEANS[text.lower()] for text in texts]]
+        return [name, "category", texts, []]
 
     def column(self) -> Column:
         """What has grown."""

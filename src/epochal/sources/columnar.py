@@ -1,16 +1,21 @@
 """Arrow record batches, of files and of data frames, as columns of numbers and of codes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 
+from epochal.columns import Writer
 from epochal.errors import DataError
 from epochal.memory import format_bytes
+from epochal.rows import as_array
+from epochal.sources.files import TooLarge
 from epochal.sources.roles import Roles, Told
 from epochal.table import Column
 
+_MOVED_BYTES = 1 << 25
 _EXACT = 2**53  # whole numbers up to this are exact as float64
 
 
@@ -23,13 +28,17 @@ class Grown:
     codes: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     rounded: bool = False  # some whole numbers are too large for float64
+    missing: int | None = None  # a row of whole numbers in a file that has none
+    rows: int = 0
 
     def extend(self, array: Any) -> None:
         """More values."""
         import pyarrow as pa
 
-        if self.kind == "category":
+        if self.kind == "category" and not pa.types.is_null(array.type):
             chunk = self._coded(array)
+        elif self.kind == "category":
+            chunk = np.full(len(array), -1, np.int32)
         elif self.kind == "whole" and not array.null_count:
             chunk = array.to_numpy(zero_copy_only=False).astype(np.int64)
         else:
@@ -40,6 +49,33 @@ class Grown:
             chunk = plain.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         self.chunks.append(chunk)
         self.bytes += chunk.nbytes
+        self.rows += len(chunk)
+
+    def become(self, kind: str, refuse: Callable[[], NoReturn]) -> None:
+        """Go on with values of `kind`; a column without any value has the kind that it has in other files."""
+        if kind in (self.kind, "empty"):
+            return
+        if self.kind != "empty":
+            refuse()
+        self.kind = kind
+        if kind == "category":
+            self.chunks = [np.full(len(chunk), -1, np.int32) for chunk in self.chunks]
+
+    def taken(self) -> np.ndarray:
+        """The cells in memory as a file keeps them, float64 or int64, which are let go."""
+        cells = np.concatenate(self.chunks)
+        self.bytes -= sum(chunk.nbytes for chunk in self.chunks)
+        self.chunks = []
+        if self.kind == "whole":
+            if cells.dtype.kind == "f":
+                absent = np.isnan(cells)
+                if self.missing is None:
+                    self.missing = self.rows - len(cells) + int(np.argmax(absent))
+                cells = np.where(absent, 0, cells).astype(np.int64)
+            return cells
+        if self.kind == "category":
+            return np.where(cells < 0, np.nan, cells)
+        return cells
 
     def _coded(self, array: Any) -> np.ndarray:
         import pyarrow as pa
@@ -59,7 +95,8 @@ class Grown:
 
     def plain(self, name: str) -> list[Any]:
         """As plain values that can be sent."""
-        return [name, "number" if self.kind == "empty" else self.kind, self.chunks, list(self.codes), self.rounded]
+        kind = "number" if self.kind == "empty" else self.kind
+        return [name, kind, self.chunks, list(self.codes), self.rounded, self.missing]
 
 
 def kind_of(arrow_type: Any) -> str:
@@ -81,8 +118,20 @@ def kind_of(arrow_type: Any) -> str:
     )
 
 
-def grow(schema: Any, batches: Iterator[Any], roles: Roles, where: str, limit: int) -> dict[str, Grown]:
-    """The columns that have a role, of all batches. Raises DataError for a kind that cannot be a feature."""
+def grow(
+    schema: Any,
+    batches: Iterator[Any],
+    roles: Roles,
+    where: str,
+    limit: int,
+    merged: Mapping[str, Grown] | None = None,
+    keep: Writer | None = None,
+) -> dict[str, Grown]:
+    """The columns that have a role, of all batches, behind those `merged` of other files.
+
+    With `keep` the cells go to a file when they are many. Raises DataError for a kind that cannot be a feature,
+    TooLarge where the columns take more than `limit` bytes.
+    """
     ways: dict[str, Callable[[Any], Any]] = {}
     columns = {}
     for name in (*roles.features, *roles.told):
@@ -92,23 +141,53 @@ def grow(schema: Any, batches: Iterator[Any], roles: Roles, where: str, limit: i
         )
         if kind not in ("number", "boolean", "category", "empty", "whole"):
             _refuse_kind(name, kind, arrow_type, where)
-        columns[name] = Grown(kind)
+        columns[name] = merged[name] if merged else Grown(kind)
+        columns[name].become(kind, partial(_unlike_before, where, name, kind, columns[name].kind))
         if way is not None:
             ways[name] = lambda array, way=way: array.cast(way)
     rows = 0
     for batch in batches:
         rows += batch.num_rows
-        if rows * 4 * len(columns) > limit:  # also of columns that take no room in the file
+        if keep:
+            keep.check(sum(len(chunk) for chunk in next(iter(columns.values())).chunks) + batch.num_rows, len(columns))
+        elif rows * 4 * len(columns) > limit:  # also of columns that take no room in the file
             too_much(where, limit)
         batch.validate(full=True)
         for name, column in columns.items():
             array = batch.column(schema.get_field_index(name))
             column.extend(ways[name](array) if name in ways else array)
-        if sum(column.bytes for column in columns.values()) > limit:
-            too_much(where, limit)
+        if sum(column.bytes for column in columns.values()) > (min(limit, _MOVED_BYTES) if keep else limit):
+            _move(columns, keep, where, limit)
     if not rows:
         raise DataError(f"{where}: has {len(schema.names):,} columns, but no row; fetch or write it again")
     return columns
+
+
+def _move(columns: Mapping[str, Grown], keep: Writer | None, where: str, limit: int) -> None:
+    """Write the cells that are in memory to the file; texts stay."""
+    if keep is None:
+        too_much(where, limit)
+    move(columns, keep)
+    if sum(column.bytes for column in columns.values()) > limit:
+        raise DataError(
+            f"{where}: the texts of its columns take more than {format_bytes(limit)}, the memory granted for reading; "
+            f"grant more with --host-memory, or leave columns out with --drop"
+        )
+
+
+def move(columns: Mapping[str, Grown], keep: Writer) -> None:
+    """Write the cells that are in memory to the file."""
+    if next(iter(columns.values())).chunks:
+        keep.add([column.taken() for column in columns.values()])
+
+
+def unlike(name: str, kind: str, others: str, expected: str) -> str:
+    """The message about a column that has another kind in other files."""
+    return f"column {name!r} holds {kind}, but in {others} {expected}; files of one split must be alike"
+
+
+def _unlike_before(where: str, name: str, kind: str, expected: str) -> NoReturn:
+    raise DataError(f"{where}: {unlike(name, kind, 'the files before it', expected)}")
 
 
 def _told_kind(arrow_type: Any, *, as_time: bool) -> tuple[str, Any]:
@@ -139,18 +218,26 @@ def _refuse_kind(name: str, kind: str, arrow_type: Any, where: str) -> NoReturn:
 
 
 def too_much(where: str, limit: int) -> NoReturn:
-    """Raise DataError for columns that take more than `limit` bytes."""
-    raise DataError(
+    """Raise TooLarge for columns that take more than `limit` bytes."""
+    raise TooLarge(
         f"{where}: its columns take more than {format_bytes(limit)}, the memory granted for reading; grant more with "
         f"--host-memory (memory_bytes=…), or leave columns out with --drop"
     )
 
 
-def received(told: Sequence[Any]) -> tuple[Column, Told]:
+def received(told: Sequence[Any]) -> tuple[Column, Callable[[], Told]]:
     """A column of its plain values, as a feature and as a label, split, group or time (one of the two is meant)."""
-    _, kind, chunks, texts, _ = told
-    values = np.concatenate(chunks)
+    _, kind, chunks, texts, _, missing = told
+    values: Any = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     chunks.clear()
+
+    def labels() -> Told:
+        found = as_array(values)
+        if missing is not None:
+            found = found.astype(np.float64)
+            found[missing] = np.nan
+        return Told(found, tuple(texts) if kind == "category" else None)
+
     if kind == "category":
-        return Column("category", values, tuple(texts)), Told(values, tuple(texts))
-    return Column("boolean" if kind == "boolean" else "number", values), Told(values)
+        return Column("category", values, tuple(texts)), labels
+    return Column("boolean" if kind == "boolean" else "number", values), labels

@@ -1,15 +1,17 @@
 """Parquet and Arrow files, decoded in a process of their own (see `isolated`)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from epochal.columns import CELL_BYTES, Writer
 from epochal.errors import DataError
 from epochal.reading import Reading
-from epochal.sources.columnar import Grown, grow, kind_of, too_much
-from epochal.sources.files import brief
+from epochal.sources.columnar import Grown, grow, kind_of, move, too_much, unlike
+from epochal.sources.files import TooLarge, brief
 from epochal.sources.roles import assign
 
 PARQUET = (".parquet", ".pq")
@@ -17,36 +19,61 @@ ARROW = (".arrow", ".feather", ".ipc")
 _BATCH_ROWS = 1 << 16
 
 
-def decode(paths: list[str], reading: dict[str, Any], labelled: bool, limit: int) -> dict[str, Any]:
-    """The columns of Parquet or Arrow files of one schema, one after the other, as plain values. Raises DataError."""
+def decode(
+    paths: list[str], reading: dict[str, Any], labelled: bool, limit: int, file: str = "", size: int = 0
+) -> dict[str, Any]:
+    """The columns of Parquet or Arrow files of one schema, one after the other, as plain values. Raises DataError.
+
+    Where they take more than `limit` bytes, `larger` says so; with the name of a `file`, the cells go there. `size` is
+    what all files have.
+    """
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())
+    with Writer(Path(file), paths[0], size) if file else nullcontext() as keep:
+        try:
+            names, merged, rows = _merged(paths, reading, labelled, limit, keep)
+        except TooLarge as error:
+            return {"larger": str(error)}
+        if keep:
+            move(merged, keep)
+        columns = [column.plain(name) for name, column in merged.items()]
+        return {"columns": columns, "rows": rows, "names": names, "starts": keep.starts if keep else []}
+
+
+def _merged(
+    paths: list[str], reading: dict[str, Any], labelled: bool, limit: int, keep: Writer | None
+) -> tuple[list[str], dict[str, Grown], list[int]]:
+    """Names of all columns, those that have a role, and the rows of each file."""
+    import pyarrow as pa
+
     first: Any = None
     merged: dict[str, Grown] = {}
-    rows = []
+    ends = [0]
     for path in paths:
         try:
-            schema, batches, count = _opened(path)
+            schema, batches, count = _opened(path, limit if keep else 0)
             names = schema.names
             roles = assign(names, Reading.from_dict(reading), path, labelled=labelled)
             first = first or (path, schema)
             _same_columns(first[0], first[1], path, schema)
-            if count is not None and count * 4 * len(roles.features) > limit:
+            if count is not None and keep:
+                keep.check(count, len(roles.features))
+            elif count is not None and count * 4 * len(roles.features) > limit:
                 too_much(path, limit)
-            grown = grow(schema, batches, roles, path, limit)
+            merged = grow(schema, batches, roles, path, limit, merged, keep)
         except (DataError, MemoryError):
             raise
         except (pa.ArrowException, OSError, ValueError, OverflowError, TypeError, KeyError, IndexError) as error:
             raise DataError(f"{path}: is damaged: {brief(error)[:200]}; fetch or write it again") from None
-        rows.append(sum(map(len, next(iter(grown.values())).chunks)))
-        _append(merged, grown, path, limit)
-    columns = [column.plain(name) for name, column in merged.items()]
-    return {"columns": columns, "rows": rows, "names": first[1].names}
+        ends.append(next(iter(merged.values())).rows)
+    return first[1].names, merged, np.diff(ends).tolist()
 
 
-def _opened(path: str) -> tuple[Any, Iterator[Any], int | None]:
-    """Schema, record batches, and the number of rows where the file tells it."""
+def _opened(path: str, sparing: int) -> tuple[Any, Iterator[Any], int | None]:
+    """Schema, record batches, and the number of rows where the file tells it; small batches where memory is `sparing`,
+    of so many bytes.
+    """
     import pyarrow as pa
 
     with Path(path).open("rb") as file:
@@ -62,13 +89,29 @@ def _opened(path: str) -> tuple[Any, Iterator[Any], int | None]:
     if Path(path).suffix.lower() in PARQUET:
         from pyarrow import parquet
 
-        opened = parquet.ParquetFile(path, memory_map=False, pre_buffer=False)
-        return opened.schema_arrow, opened.iter_batches(batch_size=_BATCH_ROWS), opened.metadata.num_rows
+        opened = parquet.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=1 << 16 if sparing else 0)
+        rows = _batch_rows(len(opened.schema_arrow.names), sparing)
+        return opened.schema_arrow, opened.iter_batches(batch_size=rows), opened.metadata.num_rows
+    # Of a mapped file the pages that were read can be dropped again, whatever the size of its batches.
+    source = pa.memory_map(path) if sparing else pa.OSFile(path)
     if head[:6] == b"ARROW1":
-        reader = pa.ipc.open_file(pa.OSFile(path))
-        return reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches)), None
-    stream = pa.ipc.open_stream(pa.OSFile(path))
-    return stream.schema, iter(stream), None
+        reader = pa.ipc.open_file(source)
+        batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+        return reader.schema, _cut(batches, sparing), None
+    stream = pa.ipc.open_stream(source)
+    return stream.schema, _cut(stream, sparing), None
+
+
+def _batch_rows(columns: int, sparing: int) -> int:
+    return max(256, min(_BATCH_ROWS, sparing // 16 // (CELL_BYTES * columns))) if sparing else _BATCH_ROWS
+
+
+def _cut(batches: Iterable[Any], sparing: int) -> Iterator[Any]:
+    """The batches, large ones in slices where memory is sparing."""
+    for batch in batches:
+        step = _batch_rows(batch.num_columns, sparing) if sparing else max(1, batch.num_rows)
+        for begin in range(0, max(1, batch.num_rows), step):
+            yield batch.slice(begin, step)
 
 
 def _same_columns(path: str, schema: Any, other: str, others: Any) -> None:
@@ -77,11 +120,7 @@ def _same_columns(path: str, schema: Any, other: str, others: Any) -> None:
     for name in schema.names:
         kinds = kind_of(schema.field(name).type), kind_of(others.field(name).type)
         if kinds[0] != kinds[1] and "empty" not in kinds:
-            raise DataError(f"{other}: {_unlike(name, kinds[1], path, kinds[0])}")
-
-
-def _unlike(name: str, kind: str, others: str, expected: str) -> str:
-    return f"column {name!r} holds {kind}, but in {others} {expected}; files of one split must be alike"
+            raise DataError(f"{other}: {unlike(name, kinds[1], path, kinds[0])}")
 
 
 def different(path: str, names: Sequence[str], other: str, others: Sequence[str]) -> str:
@@ -93,26 +132,3 @@ def different(path: str, names: Sequence[str], other: str, others: Sequence[str]
         if found
     ]
     return f"{other}: {' and '.join(parts)}, unlike {path}; files of one split must have the same columns"
-
-
-def _append(merged: dict[str, Grown], grown: dict[str, Grown], path: str, limit: int) -> None:
-    for name, more in grown.items():
-        column = merged.setdefault(name, Grown(more.kind))
-        if more.kind == "category":
-            places = np.array(
-                [column.codes.setdefault(text, len(column.codes)) for text in more.codes] + [-1], np.int32
-            )
-            more.chunks = [places[chunk] for chunk in more.chunks]
-        if column.kind != more.kind:
-            # A column without any value in one file has the kind that it has in the others.
-            empty, other = (column, more) if column.kind == "empty" else (more, column)
-            if empty.kind != "empty":
-                raise DataError(f"{path}: {_unlike(name, more.kind, 'the files before it', column.kind)}")
-            if other.kind == "category":
-                empty.chunks = [np.full(len(chunk), -1, np.int32) for chunk in empty.chunks]
-            column.kind, column.codes = other.kind, other.codes
-        column.chunks += more.chunks
-        column.bytes += more.bytes
-        column.rounded |= more.rounded
-    if sum(column.bytes for column in merged.values()) > limit:
-        too_much(path, limit)

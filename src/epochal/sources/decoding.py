@@ -1,18 +1,21 @@
 """Many encoded images as one array: a few processes at once, each with some of the rows, and crashes get a name."""
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain
+from importlib.metadata import version
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from epochal.errors import DataError
+from epochal.rows import Rows
 from epochal.sources import isolated
 from epochal.sources.pixels import TRANSIENT, Asked
+from epochal.sources.room import Room, with_channels
 
 _FIRST = 64  # rows of the first process, which finds out how large images are
 _MOST = 4_096  # rows of one process, and …
@@ -28,47 +31,51 @@ Decode = tuple[Callable[..., dict[str, Any]], Callable[[range], list[Any]]]
 """A function for a child, which answers as `pixels.answer` does; its arguments for some rows, after what is asked."""
 
 
-def decoded(asked: Asked, decode: Decode, place: Callable[[range], str]) -> tuple[np.ndarray, list[str]]:
+def decoded(
+    asked: Asked, decode: Decode, place: Callable[[range], str], key: Callable[[], Any] | None = None
+) -> tuple[Rows, list[str]]:
     """All images, uint8 [rows, height, width] or [rows, height, width, 3], and what was done to them, in words.
 
-    `place` names rows in messages. Raises DataError, for a crash of the decoder too.
+    `place` names rows in messages. `key` tells the images from all others: rows that take more than the limit are then
+    kept in a file of the cache. Raises DataError, for a crash of the decoder too.
     """
+    asked = replace(asked, kept=key is not None)
     head = _isolated(range(min(_FIRST, asked.rows)), asked, decode, place)
     asked = replace(asked, first=tuple(head["first"]))
+    with Room(asked.rows, asked.limit, key and _with_version(key, asked)) as room:
+        if not room.add(head):
+            _fill(room, asked, decode, place, head["x"])
+        x, done, notes = room.closed()
+    said = [f"{asked.rows:,} images of {x.shape[1]}×{x.shape[2]} pixels (height × width), {_kind(x)}"]
+    return x, said + [f"{done[key]:,} images were {what}" for key, what in _WORDS.items() if done[key]] + notes
+
+
+def _fill(room: Room, asked: Asked, decode: Decode, place: Callable[[range], str], head: np.ndarray) -> None:
+    """Decode the images behind the head, as many processes at once as there are cores, never far ahead."""
     processes = min(os.cpu_count() or 1, _PROCESSES)
-    begin, row_bytes = len(head["x"]), head["x"][:1].nbytes
-    each = max(1, min(_MOST, _BYTES // row_bytes, -(-(asked.rows - begin) // processes)))
-    pieces = [range(first, min(first + each, asked.rows)) for first in range(begin, asked.rows, each)]
+    begin, row_bytes = len(head), head[:1].nbytes
+    most = min(_BYTES, asked.limit // (4 * processes)) if asked.rows * row_bytes > asked.limit else _BYTES
+    each = max(1, min(_MOST, most // row_bytes, -(-(asked.rows - begin) // processes)))
+    pieces = iter([range(first, min(first + each, asked.rows)) for first in range(begin, asked.rows, each)])
     with ThreadPoolExecutor(processes) as pool:
         try:
-            answers = pool.map(lambda rows: _isolated(rows, asked, decode, place), pieces)
-            x, done = _joined(chain([head], answers), asked.rows)
-        except BaseException:
+            ahead = deque(pool.submit(_isolated, rows, asked, decode, place) for rows in islice(pieces, processes))
+            while ahead:
+                answer = ahead.popleft().result()
+                ahead.extend(pool.submit(_isolated, rows, asked, decode, place) for rows in islice(pieces, 1))
+                if room.add(answer):
+                    break
+        finally:
             pool.shutdown(cancel_futures=True)
-            raise
-    x.flags.writeable = False
-    notes = [f"{asked.rows:,} images of {x.shape[1]}×{x.shape[2]} pixels (height × width), {_kind(x)}"]
-    return x, notes + [f"{done[key]:,} images were {said}" for key, said in _WORDS.items() if done[key]]
 
 
-def _kind(x: np.ndarray) -> str:
+def _with_version(key: Callable[[], Any], asked: Asked) -> Callable[[], Any]:
+    """Another version of Pillow may decode or resize to other pixels."""
+    return lambda: [key(), asked.size, asked.color, version("pillow")]
+
+
+def _kind(x: Rows) -> str:
     return "grey" if x.ndim == 3 else "rgb"
-
-
-def _joined(answers: Iterable[dict[str, Any]], rows: int) -> tuple[np.ndarray, Counter[str]]:
-    """The answers of several processes as one; grey images get three channels once one with colours comes."""
-    out, done, end = np.empty((0, 0, 0), np.uint8), Counter[str](), 0
-    for answer in answers:
-        x = answer["x"]
-        if x.ndim > out.ndim or not end:
-            room = np.empty((rows, *x.shape[1:]), np.uint8)
-            if end:
-                room[:end] = out[:end, ..., None]
-            out = room
-        begin, end = end, end + len(x)
-        out[begin:end] = x[..., None] if x.ndim < out.ndim else x
-        done += Counter(answer["done"])
-    return out, done
 
 
 def _isolated(rows: range, asked: Asked, decode: Decode, place: Callable[[range], str]) -> dict[str, Any]:
@@ -84,5 +91,5 @@ def _isolated(rows: range, asked: Asked, decode: Decode, place: Callable[[range]
     half = len(rows) // 2
     a = _isolated(rows[:half], asked, decode, place)
     b = _isolated(rows[half:], replace(asked, first=tuple(a["first"])), decode, place)
-    x, done = _joined([a, b], len(rows))
-    return {"x": x, "done": done, "first": a["first"]}
+    x, y = with_channels(a["x"], b["x"].ndim), with_channels(b["x"], a["x"].ndim)
+    return {"x": np.concatenate([x, y]), "done": Counter(a["done"]) + Counter(b["done"]), "first": a["first"]}

@@ -1,12 +1,20 @@
 """Bytes of a file, unpacked if they are gzip, never more than the memory granted."""
 
+import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from epochal import spool
+from epochal.disk import MappedFile
 from epochal.errors import DataError, RecipeError
 from epochal.memory import available_bytes, format_bytes, parse_bytes
-from epochal.rows import MappedFile
+
+
+class TooLarge(DataError):
+    """A file holds more than the memory granted for reading."""
+
 
 _GZIP = b"\x1f\x8b"
 # A decoder hands back the rest of a piece after each member: with small pieces, a file of a million empty members costs
@@ -80,7 +88,16 @@ def _plain(file: BinaryIO, path: Path, limit: int) -> bytearray:
 
 
 def _unpacked(file: BinaryIO, path: Path, limit: int) -> bytearray:
-    out, piece, consumed, decoder = bytearray(), b"", 0, None
+    out = bytearray()
+    for piece in _inflated(file, path):
+        out += piece
+        _bounded(len(out), limit, path)
+    return out
+
+
+def _inflated(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """What gzip data unpack to, piece by piece: each is bounded, so that a bomb is met before it has gone off."""
+    piece, consumed, decoder, begun = b"", 0, None, b""
     while piece := piece or file.read(_PIECE):
         if decoder is None:
             if consumed and piece[:1] != _GZIP[:1]:
@@ -90,13 +107,16 @@ def _unpacked(file: BinaryIO, path: Path, limit: int) -> bytearray:
                 )
             decoder = zlib.decompressobj(wbits=31)
         try:
-            # The output of one call is bounded, so that a bomb is met before it has gone off.
-            out += decoder.decompress(piece, min(_BURST, limit - len(out) + 1))
+            out = decoder.decompress(piece, _BURST)
         except zlib.error as error:
             raise DataError(
                 f"{path}: after byte {consumed:,}: the gzip data are damaged ({error}); fetch the file again"
             ) from None
-        _bounded(len(out), limit, path)
+        begun = (begun + out[:2])[:2]
+        if begun == _GZIP:
+            raise DataError(f"{path}: byte 0: the gzip data hold gzip data again; unpack the file once")
+        if out:
+            yield out
         rest = decoder.unconsumed_tail or decoder.unused_data
         consumed += len(piece) - len(rest)
         piece = rest
@@ -106,14 +126,43 @@ def _unpacked(file: BinaryIO, path: Path, limit: int) -> bytearray:
         raise DataError(
             f"{path}: byte {consumed:,}: the gzip data end too early; the file is cut short, fetch it again"
         )
-    if out[:2] == _GZIP:
-        raise DataError(f"{path}: byte 0: the gzip data hold gzip data again; unpack the file once")
-    return out
+
+
+class Stream(io.RawIOBase):
+    """The bytes of a file as they come, unpacked if they are gzip. Raises DataError, also where the file changes."""
+
+    def __init__(self, path: Path, state: Any):
+        self._path, self._state, self._rest = path, state, memoryview(b"")
+        spool.unchanged([path], [state])
+        self._pieces = self._read()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Some bytes more."""
+        if not self._rest:
+            self._rest = memoryview(next(self._pieces, b""))
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+    def _read(self) -> Iterator[bytes]:
+        try:
+            with self._path.open("rb") as file:
+                packed = _GZIP.startswith(file.peek(2)[:2])
+                yield from _inflated(file, self._path) if packed else iter(lambda: file.read(_BURST), b"")
+        except OSError as error:
+            raise DataError(
+                f"{self._path}: cannot be read: {error.strerror or error}; check its path, kind and permissions"
+            ) from None
+        spool.unchanged([self._path], [self._state])
 
 
 def _bounded(size: int, limit: int, path: Path) -> None:
     if size > limit:
-        raise DataError(
+        raise TooLarge(
             f"{path}: holds more than {format_bytes(limit)}, the memory granted for reading; "
             f"if the file is sound, grant more with --host-memory (memory_bytes=…)"
         )

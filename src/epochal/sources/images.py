@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from epochal import spool
 from epochal.errors import DataError
 from epochal.reading import Reading
 from epochal.sources.decoding import decoded
@@ -63,7 +64,8 @@ def read_folder(folder: Path, reading: Reading, limit: int, *, labelled: bool) -
         return first if len(rows) == 1 else f"{folder}: {len(rows):,} images from {Path(first).name}"
 
     asked = Asked.of(reading, len(paths), limit)
-    x, notes = decoded(asked, (decode_files, lambda rows: [paths[rows.start : rows.stop]]), place)
+    decode = decode_files, lambda rows: [paths[rows.start : rows.stop]]
+    x, notes = decoded(asked, decode, place, lambda: spool.digest(paths))
     splits, begin = {}, 0
     for split, of_class in files.items():
         counts = [len(group) for _, group in of_class]

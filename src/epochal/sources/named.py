@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from epochal import spool
 from epochal.errors import DataError
 from epochal.sources import idx
 from epochal.sources.files import brief, locate, read_bytes
@@ -87,10 +88,8 @@ def _places(name: str) -> list[Path]:
 
 
 def cache_folder() -> Path:
-    """Where fetched data sets are kept: the user's cache folder of the platform."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("epochal", appauthor=False) / "data"
+    """Where fetched data sets are kept."""
+    return spool.cache_folder() / "data"
 
 
 def _fetch(name: str, offline: bool) -> Path:

@@ -47,6 +47,7 @@ class Asked:
     size: tuple[int, int] | None = None
     color: Color = "auto"
     first: tuple[str, int, int] | None = None  # an image, its height and width; the others must have them too
+    kept: bool = False  # rows that take more than the limit go to a file
 
     @classmethod
     def of(cls, reading: Reading, rows: int, limit: int) -> "Asked":
@@ -101,7 +102,7 @@ class Pixels:
                 f"must have one size: resize them with --size {shape[0]}x{shape[1]} (size=…), or another"
             )
         total, limit = format_bytes(x.nbytes * self.asked.rows), format_bytes(self.asked.limit)
-        if x.nbytes * self.asked.rows > self.asked.limit:
+        if x.nbytes * self.asked.rows > self.asked.limit and not self.asked.kept:
             raise DataError(
                 f"{name}: has {height}×{width} pixels of {x.nbytes // height // width} bytes, and {self.asked.rows:,} "
                 f"such images take {total}, more than {limit}, the memory granted for reading; "
@@ -172,9 +173,9 @@ def decode(asked: list[Any], names: Iterable[str], sources: Iterable[str | bytes
     """Decode files or bytes of files, in order. Raises DataError at the first that cannot be."""
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  the others are found without
 
-    rows, limit, size, color, first = asked
+    rows, limit, size, color, first, kept = asked
     Image.MAX_IMAGE_PIXELS = None  # the limits here are stricter
-    pixels = Pixels(Asked(rows, limit, size and tuple(size), color, first and tuple(first)))
+    pixels = Pixels(Asked(rows, limit, size and tuple(size), color, first and tuple(first), kept))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, source in zip(names, sources, strict=True):

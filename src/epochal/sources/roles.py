@@ -8,6 +8,7 @@ import numpy as np
 
 from epochal.errors import DataError
 from epochal.reading import Reading
+from epochal.rows import blocks
 from epochal.sources.raw import Part
 from epochal.sources.times import Place, as_number, moments
 from epochal.table import Column, Table
@@ -142,21 +143,22 @@ def parts(columns: dict[str, Column], told: dict[str, Told], roles: Roles, place
 
 def check_finite(column: Column, name: str, place: Place) -> None:
     """Raise DataError for an infinite number."""
-    if column.kind == "number" and (infinite := np.isinf(column.values)).any():
-        row = int(np.argmax(infinite))
-        raise DataError(
-            f"{place(row)}, column {name!r}: is an infinite number ({column.values[row]}); leave the cell empty if the "
-            f"value is missing, or drop the row"
-        )
+    for begin, block in blocks(column.values) if column.kind == "number" else ():
+        if (infinite := np.isinf(block)).any():
+            row = int(np.argmax(infinite))
+            raise DataError(
+                f"{place(begin + row)}, column {name!r}: is an infinite number ({block[row]}); leave the cell empty if "
+                f"the value is missing, or drop the row"
+            )
 
 
 def labels(told: Told, name: str, place: Place) -> np.ndarray:
     """Labels as text; 1.0 is 1, and true and false are in small letters. Raises DataError for other fractions."""
     if told.texts is None:
-        if told.values.dtype.kind == "f":
-            _refuse_fraction(told.values, name, place)
-            return told.values.astype(np.int64).astype(str)
-        return told.values.astype(str)
+        if told.values.dtype.kind != "f":
+            return _digits(told.values)
+        _refuse_fraction(told.values, name, place)
+        return _digits(told.values.astype(np.int64))
     _check_complete(told, name, "label", place)
     numbers = np.array([as_number(text) for text in told.texts])
     if not np.isnan(numbers).any():
@@ -164,6 +166,12 @@ def labels(told: Told, name: str, place: Place) -> np.ndarray:
     boolean = {text.lower() for text in told.texts} <= {"true", "false"}
     plain = [text.lower() if boolean else _unpointed(text) for text in told.texts]
     return np.array(plain, dtype=str)[told.values]
+
+
+def _digits(values: np.ndarray) -> np.ndarray:
+    """Whole numbers as text, with room for the longest of them: NumPy would keep 84 bytes for each."""
+    known = np.unique(values)
+    return np.array(known.astype(str).tolist(), dtype=str)[np.searchsorted(known, values)]
 
 
 def _unpointed(text: str) -> str:

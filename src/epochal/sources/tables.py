@@ -1,13 +1,16 @@
 """Tables in files: CSV and its kin, Parquet, Arrow; one file, or several that are one split."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from glob import glob
 from pathlib import Path
 from typing import Any
 
+from epochal import spool
 from epochal.errors import DataError
 from epochal.reading import Reading
-from epochal.sources import columnar_files, isolated, roles, text_form, text_tables
+from epochal.rows import blocks
+from epochal.sources import columnar_files, isolated, kept, roles, text_form
 from epochal.sources.columnar import received
 from epochal.sources.columnar_files import ARROW, PARQUET, different
 from epochal.sources.raw import Raw
@@ -60,7 +63,7 @@ def _text(files: list[Path], reading: Reading, limit: int, labelled: bool, name:
     opened, left = [], limit
     for path in files:
         opened.append(text_form.open_text(path, left, reading.separator, reading.header, known))
-        left -= len(opened[-1].data)
+        left -= len(data) if isinstance(data := opened[-1].data, memoryview) else 0
         if sorted(opened[-1].names) != sorted(opened[0].names):
             raise DataError(different(str(files[0]), opened[0].names, str(path), opened[-1].names))
     first = opened[0]
@@ -68,30 +71,34 @@ def _text(files: list[Path], reading: Reading, limit: int, labelled: bool, name:
         found = roles.assign(first.names, reading, str(first.path), labelled=labelled)
     except DataError as error:
         raise DataError(f"{error}\n({first.why}; --header, --no-header, --separator say otherwise)") from None
-    grown, place = text_tables.read_columns(opened, found.features, found.told, limit)
-    columns = {column: grown[column].column() for column in found.features}
-    told = {column: grown[column].told() for column in found.told}
-    notes = [f"{name}: {first.why}, {understood(columns, found)}"]
+    table = kept.Text(opened, found, limit)
+    notes = [f"{name}: {first.why}, {understood(table.columns, found)}"]
+    if table.entry:
+        notes.append(table.entry.note(f"{name}: its columns take", limit))
     for column in found.features:
-        if odd := grown[column].odd:
-            notes.append(f"column {column!r} is taken as text: {place(odd[0])} holds {odd[1][:40]!r} after numbers")
-    notes += [rounded(c) for c in found.features if columns[c].kind == "number" and _large(columns[c])]
-    return Raw(name, roles.parts(columns, told, found, place), tuple(files), notes=tuple(notes))
+        if odd := table.odd.get(column):
+            notes.append(
+                f"column {column!r} is taken as text: {table.place(odd[0])} holds {odd[1][:40]!r} after numbers"
+            )
+    notes += [rounded(column) for column in found.features if _large(table.columns[column])]
+    return Raw(name, roles.parts(table.columns, table.told, found, table.place), tuple(files), notes=tuple(notes))
 
 
 def _columnar(files: list[Path], reading: Reading, limit: int, labelled: bool, name: str) -> Raw:
     options = {k: v for k, v in reading.to_dict().items() if k in ("label", "split_column", "group", "time", "drop")}
     options |= {"labels": "given"} if reading.labels is not None else {}
-    try:
-        size = sum(path.stat().st_size for path in files)
-    except OSError as error:
-        raise DataError(
-            f"{files[0]}: cannot be read: {error.strerror or error}; check its path and permissions"
-        ) from None
-    answer: Mapping[str, Any] = isolated.call(
-        columnar_files.decode, [str(path) for path in files], options, labelled, limit,
-        where=name, memory_bytes=limit, seconds=_SECONDS + size / _BYTES_A_SECOND,
-    )  # fmt: skip
+    states = spool.states(files)
+    size = sum(state[1] for state in states)
+
+    def read(file: str) -> Any:
+        answer = isolated.call(
+            columnar_files.decode, [str(path) for path in files], options, labelled, limit, file, size,
+            where=name, memory_bytes=limit + size * bool(file), seconds=_SECONDS + size / _BYTES_A_SECOND,
+        )  # fmt: skip
+        spool.unchanged(files, states)
+        return answer
+
+    answer, entry = kept.columnar(spool.key(["columnar", states, options, labelled]), limit, read)
     found = roles.assign(answer["names"], reading, name, labelled=labelled)
     ends = [sum(answer["rows"][: i + 1]) for i in range(len(files))]
 
@@ -99,14 +106,18 @@ def _columnar(files: list[Path], reading: Reading, limit: int, labelled: bool, n
         at = next(i for i, end in enumerate(ends) if row < end)
         return f"{files[at]}: row {row - (ends[at] - answer['rows'][at]):,}"
 
-    return assembled(answer["columns"], found, place, name, tuple(files))
+    raw = assembled(answer["columns"], found, place, name, tuple(files))
+    return replace(raw, notes=(*raw.notes, entry.note(f"{name}: its columns take", limit))) if entry else raw
 
 
 def assembled(plain: Sequence[Any], found: Roles, place: roles.Place, name: str, files: tuple[Path, ...] = ()) -> Raw:
     """The splits of columns in their plain form. Raises DataError, with the row."""
     columns, told = {}, {}
     for one in plain:
-        columns[one[0]], told[one[0]] = received(one)
+        column, labels = received(one)
+        if one[0] in found.told:
+            told[one[0]] = labels()
+        columns[one[0]] = column
     features = {column: columns[column] for column in found.features}
     notes = [f"{name}: {understood(features, found)}"]
     notes += [rounded(one[0]) for one in plain if one[4] and one[0] in features]
@@ -128,7 +139,7 @@ def understood(columns: Mapping[str, Column], found: Roles) -> str:
 
 
 def _large(column: Column) -> bool:
-    return bool(len(column.values) and (abs(column.values) >= 2**53).any())
+    return column.kind == "number" and any((abs(block) >= 2**53).any() for _, block in blocks(column.values))
 
 
 def rounded(name: str) -> str:

@@ -1,5 +1,6 @@
 """The form of a text table: its encoding, its separator, and whether its first row is a header."""
 
+import codecs
 import csv
 import io
 from collections import Counter
@@ -9,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from epochal import spool
 from epochal.errors import DataError
 from epochal.memory import format_bytes
 from epochal.sources import cells
-from epochal.sources.files import read_bytes
+from epochal.sources.files import Stream, TooLarge, read_bytes
 
 MAX_LINE = 16 << 20
 MAX_CELLS = 1_000_000
@@ -28,7 +30,7 @@ class TextFile:
     """A text table whose form is known. `names` are c0, c1, … where it has no header."""
 
     path: Path
-    data: memoryview
+    data: memoryview | list[Any]  # its bytes; of a larger file the state that it must stay in while it is read
     separator: str
     header: bool
     names: tuple[str, ...]
@@ -36,9 +38,17 @@ class TextFile:
 
 
 def open_text(path: Path, limit: int, separator: str | None, header: bool | None, known: Sequence[str]) -> TextFile:
-    """Read `path` and find out its form; `known` are names of columns that the user has said. Raises DataError."""
-    data = read_bytes(path, limit)
-    head = bytes(data[:4])
+    """Find out the form of `path`; `known` are names of columns that the user has said. Raises DataError.
+
+    What is larger than `limit` is not kept in memory, and read again when its rows are.
+    """
+    data: memoryview | list[Any]
+    [state] = spool.states([path])
+    try:
+        data = read_bytes(path, limit)
+    except TooLarge:
+        data = state
+    head = io.BufferedReader(_raw(path, data)).read(4)
     if head[:2] in (b"\xff\xfe", b"\xfe\xff") or head == b"\0\0\xfe\xff":
         raise DataError(f"{path}: byte 0: is UTF-16 or UTF-32 text; save it as UTF-8")
     sample, whole = _sample(path, data)
@@ -70,9 +80,13 @@ class _View(io.RawIOBase):
         return count
 
 
-def lines(path: Path, data: memoryview) -> Iterator[str]:
+def _raw(path: Path, data: memoryview | list[Any]) -> io.RawIOBase:
+    return _View(data) if isinstance(data, memoryview) else Stream(path, data)
+
+
+def lines(path: Path, data: memoryview | list[Any]) -> Iterator[str]:
     """The lines with their ends. Raises DataError for what is no UTF-8, has NUL, or is too long."""
-    text = io.TextIOWrapper(io.BufferedReader(_View(data), 1 << 20), "utf-8-sig", newline="")
+    text = io.TextIOWrapper(io.BufferedReader(_raw(path, data), 1 << 20), "utf-8-sig", newline="")
     try:
         for number, line in enumerate(iter(partial(text.readline, MAX_LINE), ""), 1):
             if len(line) == MAX_LINE:
@@ -90,16 +104,22 @@ def lines(path: Path, data: memoryview) -> Iterator[str]:
         raise DataError(_no_utf8(path, data)) from None
 
 
-def _no_utf8(path: Path, data: memoryview) -> str:
-    try:
-        str(data, "utf-8")
-    except UnicodeDecodeError as error:
-        line = bytes(data[: error.start]).count(b"\n") + 1
-        return (
-            f"{path}: byte {error.start:,} (line {line:,}) is 0x{data[error.start]:02x}, which is no UTF-8; "
-            f"if the file is Latin-1 or Windows-1252, save it as UTF-8"
-        )
-    return f"{path}: is no UTF-8; save it as UTF-8"
+def _no_utf8(path: Path, data: memoryview | list[Any]) -> str:
+    place, line, rest, source = 0, 1, b"", _raw(path, data)
+    while True:
+        piece = source.read(1 << 20) or b""
+        rest += piece
+        try:
+            _, used = codecs.utf_8_decode(rest, "strict", not piece)
+        except UnicodeDecodeError as error:
+            line += rest[: error.start].count(b"\n")
+            return (
+                f"{path}: byte {place + error.start:,} (line {line:,}) is 0x{rest[error.start]:02x}, which is no "
+                f"UTF-8; if the file is Latin-1 or Windows-1252, save it as UTF-8"
+            )
+        if not piece:
+            return f"{path}: is no UTF-8; save it as UTF-8"
+        place, line, rest = place + used, line + rest[:used].count(b"\n"), rest[used:]
 
 
 def _asked(separator: str, path: Path) -> str:
@@ -111,7 +131,7 @@ def _asked(separator: str, path: Path) -> str:
     return separator
 
 
-def _sample(path: Path, data: memoryview) -> tuple[list[str], bool]:
+def _sample(path: Path, data: memoryview | list[Any]) -> tuple[list[str], bool]:
     """The first lines, and whether there are no others."""
     first: list[str] = []
     size = 0

@@ -5,110 +5,169 @@ No native code but Python's own touches the file.
 
 import csv
 from array import array
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
+import numpy as np
+
+from epochal.columns import Writer
 from epochal.errors import DataError
 from epochal.memory import format_bytes
 from epochal.sources import cells
 from epochal.sources.text_form import MAX_CELLS, TextFile, lines, too_wide
-from epochal.sources.times import Place
 
+MAX_ROW = 1 << 28
 _BLOCK_CELLS = 200_000
+_BLOCK_CHARACTERS = 1 << 25
+_MOVED_BYTES = 1 << 25
+
+
+@dataclass
+class Grown:
+    """What the files hold: columns in memory, or `kept` in a file of cells with the lines where rows begin behind them.
+
+    `starts` numbers the first row of each file, `bytes` is what all would take in memory.
+    """
+
+    columns: dict[str, cells.Growing]
+    starts: list[int] = field(default_factory=list)
+    lines: array = field(default_factory=lambda: array("q"))  # the line where each row begins, of those in memory
+    last: int = 0  # line of the file that is read
+    rows: int = 0
+    bytes: int = 0
+    kept: Writer | None = None
+
+    @property
+    def odd(self) -> dict[str, tuple[int, str]]:
+        """Columns with a cell that is no number after others that are, and that cell."""
+        return {name: column.odd for name, column in self.columns.items() if column.odd}
 
 
 def read_columns(
-    files: Sequence[TextFile], features: Sequence[str], told: Sequence[str], limit: int
-) -> tuple[dict[str, cells.Growing], Place]:
+    files: Sequence[TextFile],
+    features: Sequence[str],
+    told: Sequence[str],
+    limit: int,
+    keep: Callable[[], Writer] | None = None,
+) -> Grown:
     """The columns named, of all files one after the other; those of `told` as text. Raises DataError.
 
-    Where a column turns out to be text after a first block of numbers, the files are read a second time.
+    Where a column turns out to be text after a first block of numbers, the files are read a second time. What takes
+    more than `limit` bytes goes to the file that `keep` makes.
     """
-    texts = dict.fromkeys(told)
+    texts: dict[str, Any] = dict.fromkeys(told)
     for _ in range(2):
-        columns = {name: cells.Growing(text=name in texts, odd=texts.get(name)) for name in (*features, *told)}
-        place = _grow(files, columns, limit)
-        turned = {name: column.odd for name, column in columns.items() if column.odd and not column.text}
+        grown = Grown({name: cells.Growing(text=name in texts, odd=texts.get(name)) for name in (*features, *told)})
+        _grow(files, grown, limit, keep)
+        turned = {name: odd for name, odd in grown.odd.items() if not grown.columns[name].text}
         if not turned:
             break
         texts |= turned
-    return columns, place
+    return grown
 
 
-def _grow(files: Sequence[TextFile], columns: dict[str, cells.Growing], limit: int) -> Place:
-    begin, blocks, starts, ends = 0, 0, [], []
+def _grow(files: Sequence[TextFile], grown: Grown, limit: int, keep: Callable[[], Writer] | None) -> None:
+    columns, begin, blocks = grown.columns, 0, 0
     for file in files:
-        starts.append(begin)
-        ends.append(array("q", [0]))
+        grown.starts.append(begin)
         where = [file.names.index(name) for name in columns]
-        for rows in _blocks(file, ends[-1]):
+        for rows in _blocks(file, grown):
             across = list(zip(*rows, strict=True))
             for at, column in zip(where, columns.values(), strict=True):
                 column.small = [across[at]] if blocks == 0 else []
                 column.extend(across[at], begin)
             begin, blocks = begin + len(rows), blocks + 1
-            if sum(column.bytes for column in columns.values()) > limit:
-                raise DataError(
-                    f"{file.path}: row {begin - starts[-1]:,}: the columns take more than {format_bytes(limit)}, the "
-                    f"memory granted for reading; grant more with --host-memory, or leave columns out with --drop"
-                )
+            held = sum(column.bytes for column in columns.values())
+            if held > limit and keep is None:
+                raise DataError(_too_much(file, begin - grown.starts[-1], limit, "the columns take"))
+            # One block tells kinds from texts, and stays.
+            if keep and blocks > 1 and held > (min(limit, _MOVED_BYTES) if grown.kept else limit):
+                grown.kept = grown.kept or keep()
+                if _move(grown) > limit:
+                    raise DataError(_too_much(file, begin - grown.starts[-1], limit, "the texts of its columns take"))
+    if grown.kept and len(grown.lines):
+        _move(grown)
+    grown.bytes += sum(column.bytes for column in columns.values())
 
-    def place(row: int) -> str:
-        at = bisect_right(starts, row) - 1
-        inner = row - starts[at]
-        return f"{files[at].path}: row {inner:,} (line {ends[at][inner] + 1:,})"
 
-    return place
+def _move(grown: Grown) -> int:
+    """Write the rows in memory to the file, or let them go where they will be read again; bytes that remain."""
+    assert grown.kept
+    columns, before = grown.columns.values(), sum(column.bytes for column in grown.columns.values())
+    again = any(column.odd and not column.text for column in columns)
+    parts = [column.taken() for column in columns if column.blocks]
+    if not again:
+        grown.kept.add([*parts, np.array(grown.lines, np.int64)])
+    del grown.lines[:]
+    left = sum(column.bytes for column in columns)
+    grown.bytes += before - left
+    return left
 
 
-def _blocks(file: TextFile, ends: array) -> Iterator[list[list[str]]]:
-    """The rows in blocks; the last line of each is noted in `ends`, behind that of the header. Raises DataError."""
+def _too_much(file: TextFile, row: int, limit: int, what: str) -> str:
+    return (
+        f"{file.path}: row {row:,}: {what} more than {format_bytes(limit)}, the memory granted for reading; grant more "
+        f"with --host-memory, or leave columns out with --drop"
+    )
+
+
+def _blocks(file: TextFile, grown: Grown) -> Iterator[list[list[str]]]:
+    """The rows in blocks; the line where each begins is noted. Raises DataError."""
     width, most = len(file.names), max(1, _BLOCK_CELLS // len(file.names))
     rows: list[list[str]] = []
     numbered = _rows(file, width)
+    count, last, size = 0, 0, 0
     try:
         if file.header:
-            ends[0] = next(numbered)[1]
-        for row, line in numbered:
+            last = next(numbered)[1]
+        for row, line, characters in numbered:
             if len(row) != width:
-                _ragged(file, len(row), len(ends) - 1, ends[-1] + 1)
+                _ragged(file, len(row), count, last + 1)
             rows.append(row)
-            ends.append(line)
-            if len(rows) == most:
+            grown.lines.append(last + 1)
+            count, last, size = count + 1, line, size + characters
+            if len(rows) == most or size > _BLOCK_CHARACTERS:
                 yield rows
-                rows = []
+                rows, size = [], 0
     except csv.Error as error:
-        raise DataError(_quoting(file, str(error), len(ends) - 1, ends[-1] + 1)) from None
-    if len(ends) == 1:
+        raise DataError(_quoting(file, str(error), count, last + 1)) from None
+    if not count:
         raise DataError(f"{file.path}: has a header of {width:,} columns, but no row; fetch or write it again")
     if rows:
         yield rows
 
 
-def _rows(file: TextFile, width: int) -> Iterator[tuple[list[str], int]]:
-    """The rows with the last line of each; empty lines before the first and after the last one are left out."""
-    spent = 0
+def _rows(file: TextFile, width: int) -> Iterator[tuple[list[str], int, int]]:
+    """The rows, with the last line and the characters of each; empty lines before the first and after the last one are
+    left out.
+    """
+    spent, size = 0, 0
 
     def bounded() -> Iterator[str]:
-        nonlocal spent
+        nonlocal spent, size
         for line in lines(file.path, file.data):
-            spent += line.count(file.separator)
+            spent, size = spent + line.count(file.separator), size + len(line)
             if spent > MAX_CELLS:
                 raise DataError(too_wide(file.path, spent, file.separator))
+            if size > MAX_ROW:
+                raise DataError(
+                    f"{file.path}: a row holds more than {MAX_ROW:,} characters; is this a text table? close its "
+                    f"quotes, or mend the row"
+                )
             yield line
 
     reader = csv.reader(bounded(), delimiter=file.separator, strict=True)
     begun, empty = False, 0
     for row in reader:
-        spent = 0
+        characters, spent, size = size, 0, 0
         if not row or (len(row) == 1 < width and not row[0].strip()):
             empty = empty or reader.line_num
             continue
         if begun and empty:
             raise DataError(f"{file.path}: line {empty:,} is empty, but rows follow; remove it, or fill it in")
         begun, empty = True, 0
-        yield row, reader.line_num
+        yield row, reader.line_num, characters
 
 
 def _ragged(file: TextFile, count: int, row: int, line: int) -> NoReturn:

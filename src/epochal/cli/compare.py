@@ -1,0 +1,39 @@
+"""`epochal compare`."""
+
+from pathlib import Path
+
+from epochal.cli.options import Flag
+
+
+def compare(first: Path, second: Path, *, open_test: Flag = False, json: Flag = False) -> int:
+    """Compare two runs on the same rows by McNemar's exact test.
+
+    Parameters
+    ----------
+    first
+        A run folder.
+    second
+        Another run folder, trained on the same data.
+    open_test
+        Compare on the test split, in place of the validation split; the ledgers keep that both opened it.
+    json
+        Print one JSON object on standard output.
+
+    """
+    from epochal import ledger
+    from epochal.cli import output
+    from epochal.comparison import compare_runs
+
+    split = "test" if open_test else "validation"
+    found = compare_runs(first, second, test=open_test)
+    if json:
+        output.print_json({"runs": [str(first), str(second)], "split": split} | found.to_json())
+        return 0
+    print(f"{output.describe_score(split, found.first)}   {first}")
+    print(f"{output.describe_score(split, found.second)}   {second}")
+    print(f"wrong by both {found.both:,}, by the first alone {found.first_alone:,}, by the second alone "
+          f"{found.second_alone:,}; McNemar's exact p = {found.p:.3g}")  # fmt: skip
+    if open_test:
+        entries = ledger.entries(first)
+        print(f"The test split of these data was {ledger.told(ledger.openings(entries[-1]['data']) - 2)}.")
+    return 0

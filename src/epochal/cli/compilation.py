@@ -1,0 +1,38 @@
+"""JAX's persistent compilation cache, in the user's cache folder: the second `epochal train` does not compile again.
+
+It is the command's alone. A program that imports epochal chooses for itself, by JAX's own settings.
+"""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+MOST_BYTES = 1 << 30
+
+
+def keep_programs() -> None:
+    """Have JAX, which is not imported yet, keep compiled programs. A setting of the user's own stays as it is."""
+    try:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder()))
+    except RuntimeError:  # a user without a home: everything is compiled anew
+        return
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(MOST_BYTES))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def folder() -> Path:
+    """Where they are kept: a folder for each kind of processor, as machines of several kinds may share a home."""
+    kind = hashlib.sha256(f"{platform.machine()} {_features()}".encode()).hexdigest()[:12]
+    return user_cache_path("epochal", appauthor=False) / "programs" / kind
+
+
+def _features() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

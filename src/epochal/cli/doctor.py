@@ -1,0 +1,115 @@
+"""`epochal doctor`."""
+
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from epochal.cli.options import Flag
+
+
+def doctor(*, json: Flag = False) -> int:
+    """Say what epochal finds on this machine: versions, devices, memory, caches, extras, and what is amiss.
+
+    Parameters
+    ----------
+    json
+        Print one JSON object on standard output.
+
+    """
+    from epochal import extras, record
+    from epochal.cli import output
+    from epochal.memory import available_bytes, format_bytes
+
+    devices, trouble = _devices()
+    versions = record.installed()
+    gpus = graphics_cards()
+    advice = diagnose(gpus, devices, extras.missing("cuda"))
+    told = {
+        "versions": versions,
+        "devices": devices,
+        "gpus": gpus,
+        "memory_bytes": available_bytes(),
+        "caches": _caches(),
+        "extras": {name: extras.missing(name) for name in extras.EXTRAS},
+        "advice": ([f"JAX does not start: {trouble}"] if trouble else []) + advice,
+    }
+    if json:
+        output.print_json(told)
+        return 0
+    for name, version in versions.items():
+        print(f"{name:<12} {version}")
+    for device in devices:
+        free = f", {format_bytes(device['free_bytes'])} free" if device["free_bytes"] is not None else ""
+        print(f"{'device':<12} {device['platform']}: {device['kind']}{free}")
+    print(f"{'memory':<12} {format_bytes(told['memory_bytes'])} free for this process")
+    for name, cache in told["caches"].items():
+        size = format_bytes(cache["bytes"]) if cache["bytes"] is not None else "not there yet"
+        print(f"{'cache':<12} {name}: {cache['path'] or 'off'}{f' ({size})' if cache['path'] else ''}")
+    for name, lacking in told["extras"].items():
+        state = f"needs {', '.join(lacking)}: pip install 'epochal[{name}]'" if lacking else "there"
+        print(f"{'extra':<12} {name}: {state}")
+    for line in told["advice"]:
+        print(f"{'!':<12} {line}")
+    return 0
+
+
+def diagnose(gpus: list[str], devices: list[dict[str, Any]], lacking: list[str]) -> list[str]:
+    """What is amiss: a GPU of the machine that JAX does not see, and why."""
+    if not gpus or any(device["platform"] != "cpu" for device in devices):
+        return []
+    if os.environ.get("JAX_PLATFORMS", "").strip() == "cpu":
+        why = "JAX_PLATFORMS=cpu hides it; unset it"
+    elif lacking:
+        why = "JAX is installed for CPUs; pip install 'epochal[cuda]'"
+    else:
+        why = "the CUDA plugin is installed; is the driver new enough for it, and CUDA_VISIBLE_DEVICES not empty?"
+    return [f"this machine has {', '.join(gpus)}, but JAX runs on the CPU: {why}"]
+
+
+def graphics_cards() -> list[str]:
+    """The NVIDIA GPUs of the machine, as its driver tells."""
+    if (program := shutil.which("nvidia-smi")) is None:
+        return []
+    query = [program, "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def _devices() -> tuple[list[dict[str, Any]], str]:
+    import jax
+
+    try:
+        found = jax.devices()
+    except RuntimeError as error:  # a platform that was asked for is not there
+        return [], str(error).splitlines()[0]
+    return [{"platform": d.platform, "kind": d.device_kind, "free_bytes": _free(d)} for d in found], ""
+
+
+def _free(device: Any) -> int | None:
+    stats = device.memory_stats() or {}
+    return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0)) if "bytes_limit" in stats else None
+
+
+def _caches() -> dict[str, dict[str, Any]]:
+    import jax
+
+    from epochal.errors import DataError
+    from epochal.spool import cache_folder
+
+    compiled = jax.config.jax_compilation_cache_dir  # pyrefly: ignore
+    paths: dict[str, Path | None] = {"data sets": None, "compiled programs": Path(compiled) if compiled else None}
+    with suppress(DataError):  # a user without a home
+        paths["data sets"] = cache_folder()
+    return {name: {"path": str(path) if path else None, "bytes": _size(path)} for name, path in paths.items()}
+
+
+def _size(path: Path | None) -> int | None:
+    if path is None or not path.is_dir():
+        return None
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -1,0 +1,48 @@
+"""`epochal export`."""
+
+from pathlib import Path
+from typing import Literal
+
+from epochal.cli.options import Flag
+
+
+def export(
+    run: Path,
+    *,
+    format: Literal["onnx", "stablehlo", "safetensors", "numpy"],
+    out: Path | None = None,
+    json: Flag = False,
+) -> int:
+    """Write a run's best model for other programs, and check it on the data: class names and preprocessing go along.
+
+    Parameters
+    ----------
+    run
+        A run folder.
+    format
+        onnx: a file for onnxruntime and others. stablehlo: a folder for jax.export. safetensors: a file of the
+        parameters. numpy: a folder with predict.py, which needs NumPy alone.
+    out
+        Where to write; left out: RUN/export.
+    json
+        Print one JSON object on standard output.
+
+    """
+    from dataclasses import asdict
+
+    from epochal import exporting
+    from epochal.cli import output
+
+    exported = exporting.export(run, format, out)
+    check = exported.check
+    if json:
+        output.print_json(
+            {"run": str(run), "format": format, "out": str(exported.path), "check": asdict(check) if check else None}
+        )
+        return 0
+    print(f"{format:<10} {exported.path}")
+    if check:
+        print(f"check      {check}")
+    elif format != "safetensors":
+        print("check      none: the run was trained on arrays of a program; from Python: export(run, format, data=…)")
+    return 0

@@ -1,0 +1,87 @@
+"""The search space of `select` on the command line: every option of `train` that can have several values, as text."""
+
+import ast
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from cyclopts import Parameter
+
+from epochal.cli.options import Architecture
+from epochal.errors import RecipeError
+from epochal.recipe import Recipe
+
+if TYPE_CHECKING:
+    from epochal.models import Model
+    from epochal.selection import Space
+
+
+def documented(of: type) -> dict[str, str]:
+    """The docstring under each field of a dataclass."""
+    body = ast.parse(inspect.getsource(of)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for line, after in zip(body.body, body.body[1:], strict=False):
+        told = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else None
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(told, str):
+            found[line.target.id] = told
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Options of `train`, each a value, values joined by commas, or a range LOW..HIGH."""
+
+    def space(self) -> "Space":
+        """The space they span. Raises RecipeError."""
+        from epochal.selection import Space, parse
+
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        axes = {name: parse(str(text), name) for name, text in given.items()}
+        spare = {name: axis[0] for name, axis in axes.items() if isinstance(axis, tuple) and len(axis) == 1}
+        return Space({name: axis for name, axis in axes.items() if name not in spare}, build, spare)
+
+
+def build(values: Mapping[str, Any]) -> "tuple[Model | str, Recipe]":
+    """The model and the recipe of some settings. Raises RecipeError."""
+    from epochal.models import BUILT_IN
+
+    structure: dict[str, Any] = {f.name: values[f.name] for f in fields(Architecture) if f.name in values}
+    # The options of an architecture are texts, as 500x300, but for numbers.
+    kinds = get_type_hints(Architecture)
+    for name, value in structure.items():
+        if kinds[name] is int and not isinstance(value, int):
+            raise RecipeError(f"{name}: must be a whole number, got {value!r}")
+        if get_origin(kinds[name]) is Literal and value not in get_args(kinds[name]):
+            raise RecipeError(f"{name}: must be one of {', '.join(get_args(kinds[name]))}, got {value!r}")
+        if kinds[name] is str:
+            structure[name] = str(value)
+    recipe = {name: value for name, value in values.items() if name not in structure}
+    model = Architecture(**structure).build()
+    if isinstance(model, str):
+        raise RecipeError(
+            f"model: select compares {', '.join(BUILT_IN)}, got {model}; compare models of your own from Python, with "
+            f"epochal.select(epochal.models.adapted(...), ...)"
+        )
+    return model, Recipe.from_dict(recipe)
+
+
+def _grid() -> type[Settings]:
+    told = documented(Architecture) | documented(Recipe)
+    kind: Any = str | None
+    made = make_dataclass(
+        "Grid",
+        [
+            (f.name, Annotated[kind, Parameter(help=told.get(f.name, ""))], field(default=None))
+            for f in (*fields(Architecture), *fields(Recipe))
+        ],
+        bases=(Settings,),
+        frozen=True,
+        kw_only=True,
+    )
+    made.__module__ = __name__  # else cyclopts cannot tell the types of the fields
+    return made
+
+
+Grid: Any = _grid()

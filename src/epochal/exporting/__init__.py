@@ -1,0 +1,209 @@
+"""A trained model for other programs: ONNX, StableHLO, safetensors, or a script that needs NumPy alone.
+
+What is written is run at once on rows of the data, and compared with what epochal says of them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from epochal import __version__, extras
+from epochal.dataset import Dataset, Split
+from epochal.errors import RecipeError, RunError
+from epochal.fitted import Fit
+from epochal.preprocessing import Preprocessing
+from epochal.rows import as_array
+from epochal.run import load_run, training_data
+from epochal.sources import read
+from epochal.table import Table
+
+Format = Literal["onnx", "stablehlo", "safetensors", "numpy"]
+_NAMES = {"onnx": "model.onnx", "stablehlo": "stablehlo", "safetensors": "model.safetensors", "numpy": "numpy"}
+_TOLERANCE = 1e-3
+"""A larger difference in a probability is a fault of the translation, no rounding."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The exported model beside epochal's, on `rows` rows: other predictions, largest difference of probability."""
+
+    what: str
+    rows: int
+    differing: int
+    largest: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.differing:,} of {self.rows:,} predictions differ on {self.what}, probabilities by at most "
+            f"{self.largest:.2g}"
+        )
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how it was checked; `check` is None where no rows are at hand, or none are needed."""
+
+    format: str
+    path: Path
+    check: Check | None
+
+
+def export(
+    run: Fit | str | Path,
+    format: Format,
+    out: str | Path | None = None,
+    data: Dataset | None = None,
+) -> Exported:
+    """Write the best model of a run, or of a fit, in another form, below its folder or to `out`; and check it.
+
+    `data` are needed for the check where the run was trained on arrays of a program. Labels are not looked at, so the
+    test split stays closed. Raises RecipeError for a missing library or format, RunError for a model that the format
+    cannot express, or where the check fails.
+    """
+    if format not in get_args(Format):
+        raise RecipeError(f"--format {format}: must be one of {', '.join(get_args(Format))}")
+    check_installed(format)
+    fit, data, stored = _opened(run, data)
+    if out is None and fit.folder is None:
+        raise RecipeError("export: the fit has no run folder; say where to write with out=…")
+    path = Path(out) if out is not None else Path(str(fit.folder)) / "export" / _NAMES[format]
+    folder = format in ("stablehlo", "numpy")
+    if path.exists() and path.is_dir() != folder:
+        wanted = "a folder" if folder else "a file"
+        raise RecipeError(
+            f"--out {path}: is {'a file' if folder else 'a folder'}, {format} writes {wanted}; name another"
+        )
+    from epochal.exporting.tracing import stored_dtype
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check = _WRITERS[format](fit, stored_dtype(fit, stored), path, data)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}; name another with --out") from None
+    return Exported(format, path, check)
+
+
+def check_installed(format: str) -> None:
+    """Raise RecipeError where the libraries of a format are missing. Imports nothing."""
+    if format == "onnx" and (lacking := extras.missing("onnx")):
+        raise RecipeError(f"--format onnx: needs {' and '.join(lacking)}, not installed; pip install 'epochal[onnx]'")
+
+
+def _opened(run: Fit | str | Path, data: Dataset | None) -> tuple[Fit, Dataset | None, str]:
+    """The fit, its data where they can be had, and the dtype that rows are stored in."""
+    fit = run if isinstance(run, Fit) else load_run(run)
+    data = data or fit.data
+    if data is not None or fit.folder is None:
+        assert data is not None
+        return fit, data, str(data.train.x.dtype)
+    told = json.loads((fit.folder / "run.json").read_bytes())["data"]
+    return fit, training_data(fit.folder) if told["origin"] is not None else None, told["dtype"]
+
+
+def about(fit: Fit) -> dict[str, str]:
+    """What goes into every form besides the model: texts, each of them JSON."""
+    told = {
+        "epochal": __version__,
+        "model": {"name": fit.model.name, "settings": dict(fit.model.settings)},
+        "classes": list(fit.classes),
+        "divisor": fit.divisor,
+        "preprocessing": fit.preprocessing.to_json() if fit.preprocessing else None,
+        "best_validation": fit.best.valid.to_json(),
+        "parameters_sha256": fit.parameters_sha256,
+    }
+    return {name: json.dumps(value) for name, value in told.items()}
+
+
+def _safetensors(fit: Fit, dtype: np.dtype, path: Path, data: Dataset | None) -> None:
+    from epochal.exporting import tensors
+
+    tensors.write(fit, path, about(fit))
+    if not tensors.same(fit, path):
+        raise RunError(f"{path}: does not hold the parameters that were written; is the disk damaged?")
+
+
+def _stablehlo(fit: Fit, dtype: np.dtype, path: Path, data: Dataset | None) -> Check | None:
+    from epochal.exporting import stablehlo
+
+    stablehlo.write(fit, dtype, path, about(fit))
+    rows = _rows(fit, data, by_column=False)
+    return _compared(fit, rows, stablehlo.run(path, rows.given, fit.recipe.dtype), path) if rows else None
+
+
+def _numpy(fit: Fit, dtype: np.dtype, path: Path, data: Dataset | None) -> Check | None:
+    from epochal.exporting import numpy_folder
+
+    numpy_folder.write(fit, dtype, path, about(fit))
+    rows = _rows(fit, data, by_column=True)
+    return _compared(fit, rows, numpy_folder.run(path, rows.given), path) if rows else None
+
+
+def _onnx(fit: Fit, dtype: np.dtype, path: Path, data: Dataset | None) -> Check | None:
+    from epochal.exporting import onnx_model
+
+    onnx_model.write(fit, dtype, path, about(fit))
+    rows = _rows(fit, data, by_column=True)
+    if rows is None:
+        return None
+    p, labels = onnx_model.run(path, rows.given if isinstance(rows.given, Mapping) else {"x": rows.given})
+    if [fit.classes[i] for i in p.argmax(axis=1)] != labels.tolist():
+        raise RunError(f"{path}: its labels are not those of its probabilities; do not use it, and report it")
+    return _compared(fit, rows, p, path)
+
+
+_WRITERS = {"onnx": _onnx, "stablehlo": _stablehlo, "safetensors": _safetensors, "numpy": _numpy}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows for a check: as features for epochal, and as they are given to what was exported."""
+
+    what: str
+    split: Split
+    given: Any
+
+
+def _rows(fit: Fit, data: Dataset | None, *, by_column: bool) -> _Rows | None:
+    """The test split; of a table that goes in by its columns, all rows of its files, the test split among them."""
+    if data is None:
+        return None
+    if fit.preprocessing is None or not by_column:
+        split = Split(as_array(data.test.x), data.test.y, data.test.divisor)
+        return _Rows("the test split", split, split.x)
+    if data.origin is None:
+        return None
+    raw = read(data.origin, data.reading)
+    tables = [part.x for part in raw.splits.values() if isinstance(part.x, Table)]
+    given = [columns(fit.preprocessing, table, raw.name) for table in tables]
+    x = np.concatenate([fit.preprocessing.apply(table, raw.name) for table in tables])
+    joined = {name: np.concatenate([each[name] for each in given]) for name in given[0]}
+    return _Rows("all rows of the table", Split(x, np.zeros(len(x), np.int32)), joined)
+
+
+def columns(preprocessing: Preprocessing, table: Table, where: str) -> dict[str, np.ndarray]:
+    """A table as exported models take it: [rows, 1] each, float64 with NaN, or texts, empty where one is missing."""
+    found = {}
+    for plan, column in zip(preprocessing.columns, preprocessing.aligned(table, where), strict=True):
+        if plan.kind == "category":
+            values = np.array([*column.categories, ""], object)[column.array]
+        else:
+            values = column.array.astype(np.float64)
+        found[plan.name] = values.reshape(-1, 1)
+    return found
+
+
+def _compared(fit: Fit, rows: _Rows, p: np.ndarray, path: Path) -> Check:
+    expected = fit.probabilities(rows.split)
+    largest = float(np.abs(p.astype(np.float64) - expected).max(initial=0))
+    differing = int((p.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    check = Check(rows.what, len(p), differing, largest)
+    if not largest <= _TOLERANCE:
+        raise RunError(f"{path}: is not the same model: {check}; do not use it, and report it")
+    return check
+
+
+__all__ = ["Check", "Exported", "Format", "columns", "export"]

@@ -1,0 +1,21 @@
+"""The extras of the package, and whether they are there. Imports nothing of them."""
+
+from importlib.util import find_spec
+
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "cuda": ("jax_cuda13_plugin",),
+    "onnx": ("onnx", "onnxruntime"),
+    "optuna": ("optuna",),
+    "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+    "flax": ("flax",),
+    "equinox": ("equinox",),
+}
+"""What must be importable for each extra of `pip install 'epochal[EXTRA]'`."""
+
+
+def missing(extra: str) -> list[str]:
+    """The modules of an extra that cannot be imported."""
+    return [name for name in EXTRAS[extra] if find_spec(name) is None]

@@ -1,0 +1,151 @@
+"""Logging tools beside the run's own history: TensorBoard, MLflow, Weights & Biases, Trackio, each in an extra.
+
+Each tool is one function in a module of its name, imported when it is asked for: a generator that takes points.
+
+    training = epochal.train(model, data, recipe)
+    with Log("curves", training, ["tensorboard"]) as log:
+        for epoch in log.follow(training):
+            print(epoch)
+        log.test(training.fit().test())
+"""
+
+import json
+import logging
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, get_args
+
+from epochal import atomic, extras, record
+from epochal.errors import RecipeError
+from epochal.fitted import Epoch
+from epochal.logs.story import Consumer, Curves, Point, Seen, Story, tested
+from epochal.score import Score
+from epochal.training import Moment, Training
+
+Tool = Literal["tensorboard", "mlflow", "wandb", "trackio"]
+NAME = "logs.json"
+Item = TypeVar("Item", Epoch, Moment)
+log = logging.getLogger("epochal")
+
+
+def check(tools: Iterable[str]) -> None:
+    """Raise RecipeError for a tool that there is not, or that is not installed. Imports nothing."""
+    for tool in tools:
+        if tool not in get_args(Tool):
+            raise RecipeError(f"--log {tool}: there is no such tool, only {', '.join(get_args(Tool))}")
+        if lacking := extras.missing(tool):
+            raise RecipeError(
+                f"--log {tool}: needs {' and '.join(lacking)}, not installed here; pip install 'epochal[{tool}]'"
+            )
+
+
+def kept(folder: Path) -> list[str]:
+    """The tools that the log in `folder` was written to."""
+    if not (folder / NAME).is_file():
+        return []
+    return _memory(folder)["tools"]
+
+
+class Log:
+    """Sends a training's curves to tools. `folder` keeps what a resumed run needs to go on with the same log.
+
+    Values that a store has already are not sent again, so that a run which repeats some updates after a kill has every
+    step once. A tool that fails while training goes on is left out with a warning: no run ends for its log.
+    """
+
+    def __init__(self, folder: str | Path, training: Training, tools: Sequence[str]):
+        """Open the tools' stores. Raises RecipeError for a tool that is missing, or cannot be opened."""
+        check(tools)
+        folder = Path(folder)
+        self._training, self._folder = training, folder
+        self._curves = Curves(training.recipe, training.plan.steps, len(training.data.valid))
+        self._memory = _memory(folder)
+        self._memory["tools"] = list(dict.fromkeys([*self._memory["tools"], *tools]))
+        self._consumers: dict[str, tuple[Consumer, Seen | None]] = {}
+        if not tools:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        self._remember()
+        name = folder.resolve().name
+        parameters = record.model_options(training.model) | training.recipe.to_dict()
+        story = Story(self._memory["id"], name, folder, {"data": training.data.source} | parameters)
+        for tool in dict.fromkeys(tools):
+            self._open(tool, story)
+        for epoch in training.epochs:
+            self._tell(epoch)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def follow(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass on a training, or its moments, telling the tools of every epoch."""
+        for item in items:
+            epoch = item.epoch if isinstance(item, Moment) else item
+            if epoch is not None:
+                self._tell(epoch)
+            yield item
+
+    def test(self, score: Score) -> None:
+        """Tell the tools the final test score."""
+        self._send(tested(self._training.step, score))
+
+    def close(self) -> None:
+        """End the log; what is in it stays."""
+        for tool in list(self._consumers):
+            consumer, _ = self._consumers.pop(tool)
+            try:
+                consumer.close()
+            except Exception as error:
+                log.warning("--log %s: could not be closed: %s", tool, error)
+
+    def _open(self, tool: str, story: Story) -> None:
+        try:
+            consumer: Consumer = import_module(f"epochal.logs.{tool}").consume(story)
+            self._consumers[tool] = consumer, next(consumer)
+        except Exception as error:
+            self.close()
+            raise RecipeError(
+                f"--log {tool}: cannot be opened: {error}; mend that, or leave --log {tool} out"
+            ) from None
+
+    def _tell(self, epoch: Epoch) -> None:
+        for point in self._curves.points(epoch) if self._consumers else ():
+            self._send(point)
+
+    def _send(self, point: Point) -> None:
+        for tool, (consumer, seen) in list(self._consumers.items()):
+            new = {name: value for name, value in point.values.items() if not self._has(tool, seen, name, point.step)}
+            if not new:
+                continue
+            try:
+                consumer.send(Point(point.step, new))
+            except Exception as error:  # of whatever kind a tool's library has; the run is worth more than its log
+                log.warning("--log %s: failed at step %s, and is left out from here: %s", tool, point.step, error)
+                del self._consumers[tool]
+                continue
+            if seen is None:
+                self._memory["last"].setdefault(tool, {}).update(dict.fromkeys(new, point.step))
+                self._remember()
+
+    def _has(self, tool: str, seen: Seen | None, name: str, step: int) -> bool:
+        if seen is None:
+            return step <= self._memory["last"].get(tool, {}).get(name, 0)
+        return (name, step) in seen
+
+    def _remember(self) -> None:
+        atomic.write_json(self._folder / NAME, self._memory)
+
+
+def _memory(folder: Path) -> dict[str, Any]:
+    try:
+        told = json.loads((folder / NAME).read_bytes())
+        return {"id": str(told["id"]), "tools": list(told["tools"]), "last": dict(told["last"])}
+    except FileNotFoundError:
+        return {"id": uuid.uuid4().hex[:12], "tools": [], "last": {}}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecipeError(f"{folder / NAME}: cannot be read: {error!r}; remove it to begin a new log") from None

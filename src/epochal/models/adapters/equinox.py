@@ -1,0 +1,104 @@
+"""Equinox modules as models: they take one example, and are mapped over the rows of a minibatch.
+
+Parameters are the floating-point arrays of the module; what `eqx.nn.State` holds are the statistics. In training every
+row is given a key of its own, split from the step's; in evaluation `eqx.nn.inference_mode` is on.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+from jax import Array
+
+from epochal.models.adapters.calls import wants
+from epochal.models.base import Model, joined, parted
+from epochal.parameters import path_name
+
+Named = dict[str, Array]
+
+
+def model(make: Callable[[Array], Any], made: Any) -> Model:
+    """The model of modules that `make` makes from a key; `made` is one of them, whose structure all have."""
+    of, state = _stateful(made)
+    arrays, _ = eqx.partition(of, eqx.is_inexact_array)
+    form, names = jax.tree.structure(arrays), _names(arrays)
+    fixed = {training: _fixed(of, training) for training in (True, False)}
+    state_form, state_names = jax.tree.structure(state), _state_names(of, state)
+    axis_name = _axis_name(of)
+
+    def init(key: Array, example_shape: tuple[int, ...], classes: int) -> Any:
+        module, state = _stateful(make(key))
+        leaves = jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))
+        statistics = dict(zip(state_names, jax.tree.leaves(state), strict=True))
+        return joined(dict(zip(names, leaves, strict=True)), statistics or ())
+
+    def module(variables: Any, training: bool = False) -> Any:
+        params, statistics = parted(variables)
+        of = eqx.combine(form.unflatten([params[name] for name in names]), fixed[training])
+        return (of, state_form.unflatten([statistics[name] for name in state_names])) if state_names else of
+
+    def call(variables: Any, x: Array, key: Array | None) -> tuple[Array, Any]:
+        whole = module(variables, key is not None)
+        of, *state = whole if state_names else (whole,)
+        asks = wants(of.__call__, "key", training=key is not None)
+        keys = jax.random.split(jax.random.key(0) if key is None else key, len(x))
+
+        def one(x: Array, key: Array) -> Any:
+            return of(x, *state, **({"key": key} if asks else {}))
+
+        out = jax.vmap(one, axis_name=axis_name, out_axes=(0, None) if state else 0)(x, keys)
+        if not state:
+            return out, ()
+        return out[0], dict(zip(state_names, jax.tree.leaves(out[1]), strict=True))
+
+    def logits(variables: Any, x: Array) -> Array:
+        return call(variables, x, None)[0]
+
+    return Model(init, logits, forward=call, module=module)
+
+
+def _stateful(made: Any) -> tuple[Any, Any]:
+    """The module, and its state, None where it has none; states are numbered by their place in the module."""
+    module, state = made if isinstance(made, tuple) else (made, None)
+    if state is None and _indices(module):
+        module, state = eqx.nn.make_with_state(lambda: module)()
+    return module, state
+
+
+def _fixed(module: Any, training: bool) -> Any:
+    """All of the module that is no parameter, in training or in inference mode."""
+    return eqx.partition(eqx.nn.inference_mode(module, value=not training), eqx.is_inexact_array)[1]
+
+
+def _indices(module: Any) -> dict[Any, tuple[str, Any]]:
+    """The module's places of states, each once: its name and its index, by marker."""
+    leaves = jax.tree_util.tree_leaves_with_path(module, is_leaf=lambda leaf: isinstance(leaf, eqx.nn.StateIndex))
+    found: dict[Any, tuple[str, Any]] = {}
+    for path, leaf in leaves:
+        if isinstance(leaf, eqx.nn.StateIndex):
+            found.setdefault(leaf.marker, (path_name(path), leaf))
+    return found
+
+
+def _names(tree: Any) -> list[str]:
+    return [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _state_names(module: Any, state: Any) -> list[str]:
+    """A name for each array of the state, in its order: where its index lies in the module, and its own path."""
+    leaves, form = jax.tree.flatten(state)
+    if not leaves:
+        return []
+    numbered, names = form.unflatten(range(len(leaves))), [""] * len(leaves)
+    for name, index in _indices(module).values():
+        for path, number in jax.tree_util.tree_leaves_with_path(numbered.get(index)):
+            names[number] = f"{name}.{path_name(path)}".rstrip(".")
+    return names
+
+
+def _axis_name(module: Any) -> Any:
+    """The name under which the module's normalisations know the minibatch; `batch` where none does."""
+    normalising = jax.tree.leaves(module, is_leaf=lambda leaf: isinstance(leaf, eqx.nn.BatchNorm))
+    named = [leaf.axis_name for leaf in normalising if isinstance(leaf, eqx.nn.BatchNorm)]
+    return named[0] if named else "batch"

@@ -1,0 +1,171 @@
+"""What is compared: candidates, their trials, what a trial came to, and where a candidate stands."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+from epochal.dataset import Dataset
+from epochal.errors import RunError
+from epochal.models import BUILT_IN, Model, adapted
+from epochal.recipe import Recipe
+from epochal.record import model_json
+from epochal.score import Score
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A model and a recipe to compare with others. `varied` are the settings in which they differ."""
+
+    number: int
+    model: Model | Any
+    recipe: Recipe
+    varied: Mapping[str, Any] = field(default_factory=dict)
+
+    def seeded(self, place: int) -> Recipe:
+        """The recipe with the seed of trial `place`: its own and the ones after it."""
+        return replace(self.recipe, seed=(self.recipe.seed + place) % 2**32)
+
+    def __str__(self) -> str:
+        told = " · ".join(f"{name} {shown(value)}" for name, value in self.varied.items())
+        return told or repr(self.model)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, from which `candidate_from` makes it again where model and recipe are no objects."""
+        told = {"number": self.number, "model": model_json(self.model), "recipe": self.recipe.to_dict()}
+        return told | {"by_value": list(self.recipe.by_value), "varied": dict(self.varied)}
+
+    def adapted(self, data: Dataset) -> "Candidate":
+        """The same with a Model in place of what makes one. Raises RecipeError."""
+        return replace(self, model=adapted(self.model, data.example_shape, len(data.classes)))
+
+
+def candidate_from(told: Mapping[str, Any], data: Dataset) -> Candidate:
+    """The candidate of its JSON form. Raises RunError where its model or a part of its recipe was given by value."""
+    name, settings = told["model"]["name"], told["model"]["settings"]
+    given = told["model"].get("reference")
+    lost = told["by_value"] or ([] if given or name in BUILT_IN else [f"model {name!r}"])
+    if lost:
+        raise RunError(f"candidate {told['number']}: its {lost[0]} was given by value, and is not kept; select anew")
+    model = given or BUILT_IN[name](**settings)
+    return Candidate(told["number"], model, Recipe.from_dict(told["recipe"]), told["varied"]).adapted(data)
+
+
+def shown(value: Any) -> str:
+    """A setting for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class Trial(NamedTuple):
+    """One training: a candidate with its seed number `seed`, on fold `fold`; all count from 0."""
+
+    candidate: int
+    seed: int
+    fold: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to, or has come to so far where `stopped` is None.
+
+    `valid` is its best validation score, reached at `step`; None where nothing was validated. `steps` updates were
+    done, `steps_per_epoch` of them an epoch. `stopped` is patience, epochs, diverged, or halving.
+    """
+
+    trial: Trial
+    valid: Score | None
+    step: int
+    steps: int
+    steps_per_epoch: int
+    stopped: str | None
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return vars(self) | {"trial": list(self.trial), "valid": self.valid.to_json() if self.valid else None}
+
+
+def outcome_from(told: Mapping[str, Any]) -> Outcome:
+    """The outcome of its JSON form."""
+    valid = Score(told["valid"]["wrong"], told["valid"]["of"]) if told["valid"] else None
+    return Outcome(**(dict(told) | {"trial": Trial(*told["trial"]), "valid": valid}))
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """A candidate with the outcomes of all its trials. Its error is the mean over seeds, each over all folds."""
+
+    candidate: Candidate
+    outcomes: tuple[Outcome, ...]
+    p: float | None = None  # McNemar against the chosen one, on the rows of the first seed
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a trial diverged, or none of its validations was reached: such a candidate is never chosen."""
+        return any(outcome.stopped == "diverged" or outcome.valid is None for outcome in self.outcomes)
+
+    @property
+    def wrong(self) -> int:
+        """Wrong rows of all trials together: what the choice rests on, so that ties are exact."""
+        return sum(outcome.valid.wrong for outcome in self.outcomes if outcome.valid)
+
+    @cached_property
+    def scores(self) -> list[Score]:
+        """The score of each seed over all folds."""
+        found = []
+        for seed in sorted({outcome.trial.seed for outcome in self.outcomes}):
+            of_seed = [o.valid for o in self.outcomes if o.trial.seed == seed and o.valid]
+            found.append(Score(sum(score.wrong for score in of_seed), sum(score.of for score in of_seed)))
+        return [score for score in found if score.of]
+
+    @property
+    def mean(self) -> float:
+        """Mean error in percent; NaN where nothing was validated."""
+        return mean(score.percent for score in self.scores) if self.scores else float("nan")
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over the seeds in percent (n - 1); None for one seed."""
+        return stdev(score.percent for score in self.scores) if len(self.scores) > 1 else None
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Least and largest error of a seed, in percent."""
+        return min(s.percent for s in self.scores), max(s.percent for s in self.scores)
+
+    @property
+    def score(self) -> Score | None:
+        """The mean over seeds as a count of rows, rounded; its Wilson interval is that of one seed's rows."""
+        if not self.scores:
+            return None
+        return Score(round(sum(s.wrong for s in self.scores) / len(self.scores)), self.scores[0].of)
+
+    @property
+    def steps(self) -> int:
+        """Updates done by all trials."""
+        return sum(outcome.steps for outcome in self.outcomes)
+
+    @property
+    def stopped(self) -> str:
+        """Why its trials ended."""
+        return ", ".join(sorted({outcome.stopped or "not yet" for outcome in self.outcomes}))
+
+    @property
+    def place(self) -> tuple[bool, int, int]:
+        """What candidates are sorted by: fewest wrong rows first; ties go to the earlier candidate."""
+        return self.diverged, self.wrong, self.candidate.number
+
+    def best_trial(self) -> Outcome:
+        """The trial with the fewest wrong rows; ties go to the earlier seed."""
+        validated = [outcome for outcome in self.outcomes if outcome.valid]
+        return min(validated, key=lambda outcome: (outcome.valid, outcome.trial))
+
+
+def standings(candidates: Sequence[Candidate], outcomes: Iterable[Outcome]) -> list[Standing]:
+    """The candidates that have outcomes, best first."""
+    of: dict[int, list[Outcome]] = {}
+    for outcome in outcomes:
+        of.setdefault(outcome.trial.candidate, []).append(outcome)
+    found = [Standing(candidates[number], tuple(sorted(o, key=lambda x: x.trial))) for number, o in of.items()]
+    return sorted(found, key=lambda standing: standing.place)

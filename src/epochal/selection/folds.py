@@ -1,0 +1,77 @@
+"""Cross-validation for small data: every train and validation row is validated once. Test rows stay out.
+
+Features of a table keep the preprocessing that was fitted on the data set's own train rows.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from epochal.dataset import Dataset, Split
+from epochal.draws import permutation
+from epochal.errors import DataError
+from epochal.rows import FileRows
+
+
+def joined(data: Dataset) -> Split:
+    """The train and validation rows as one split. Raises DataError where they stay in a file."""
+    if isinstance(data.train.x, FileRows) or isinstance(data.valid.x, FileRows):
+        raise DataError(
+            f"{data.source}: its rows stay in the file, they are larger than the memory granted for reading; folds and "
+            f"a refit on train and validation rows want them in memory: grant more with --host-memory"
+        )
+    x, y = (np.concatenate([getattr(split, name) for split in (data.train, data.valid)]) for name in ("x", "y"))
+    weight = None
+    if data.train.weight is not None or data.valid.weight is not None:
+        weight = np.concatenate([np.ones(len(s)) if s.weight is None else s.weight for s in (data.train, data.valid)])
+    for array in (x, y):
+        array.flags.writeable = False  # the device may take it as it is
+    return Split(x, y, data.divisor, weight)
+
+
+def folds(data: Dataset, count: int, seed: int) -> list[Dataset]:
+    """`count` views of the data, each with another part of the rows as its validation split. Raises DataError.
+
+    A fold holds every class in its share, or whole groups where the data were read with a group column.
+    """
+    whole = joined(data)
+    number = _stratified(whole.y, count, seed) if data.groups is None else _grouped(data.groups, count, seed)
+    views = []
+    for fold in range(count):
+        train, valid = np.flatnonzero(number != fold), np.flatnonzero(number == fold)
+        lacking = set(range(len(data.classes))) - set(np.unique(whole.y[train]).tolist())
+        if lacking or not len(valid):
+            name = data.classes[min(lacking)] if lacking else ""
+            what = f"the rows outside of fold {fold + 1} have no {name!r}" if lacking else f"fold {fold + 1} is empty"
+            raise DataError(f"{data.source}: {count} folds are too many: {what}; take fewer, or bring more rows")
+        views.append(replace(data, train=_rows(whole, train), valid=_rows(whole, valid), groups=None))
+    return views
+
+
+def _rows(whole: Split, rows: np.ndarray) -> Split:
+    split = whole[rows]
+    for array in split:
+        assert isinstance(array, np.ndarray)
+        array.flags.writeable = False
+    return split
+
+
+def _stratified(y: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The fold of each row: each class is dealt out in random order, on from where the last one ended."""
+    number, dealt = np.empty(len(y), np.int64), 0
+    for label in np.unique(y).tolist():
+        rows = np.flatnonzero(y == label)
+        number[rows[permutation(len(rows), seed, label)]] = (dealt + np.arange(len(rows))) % count
+        dealt += len(rows)
+    return number
+
+
+def _grouped(groups: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The fold of each row: groups from the largest on, in random order among equals, each to the smallest fold."""
+    names, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = permutation(len(names), seed, 0)
+    of, filled = np.empty(len(names), np.int64), np.zeros(count, np.int64)
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        of[group] = int(np.argmin(filled))
+        filled[of[group]] += sizes[group]
+    return of[codes]

@@ -1,0 +1,107 @@
+"""Where candidates come from: a list that is known beforehand, or a study that learns from the results."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from epochal.errors import RecipeError
+from epochal.selection.candidate import Candidate, Standing
+from epochal.selection.space import Range, Space
+
+
+class Search(Protocol):
+    """Proposes candidates in batches. What it tells of a batch is kept, and handed back when a selection resumes."""
+
+    def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
+        """The next batch, its candidates numbered from `number`; none where the search has ended."""
+        ...
+
+    def tell(self, told: Mapping[str, Any], batch: Sequence[Standing]) -> None:
+        """The results of a batch; `told` is what was told when it was asked for. May come twice."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """What `selection.json` keeps of it."""
+        ...
+
+
+class Listed:
+    """One batch: all of them."""
+
+    def __init__(self, candidates: Sequence[Candidate]):
+        self.candidates = list(candidates)
+
+    def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
+        """All, once."""
+        return ([], {}) if number else (self.candidates, {})
+
+    def tell(self, told: Mapping[str, Any], batch: Sequence[Standing]) -> None:
+        """Nothing is learnt."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The candidates are in the journal."""
+        return {"kind": "listed", "candidates": len(self.candidates)}
+
+
+class Study:
+    """Optuna's search by ask and tell, `batch` candidates at a time; several processes may share one study.
+
+    `storage` is Optuna's: `sqlite:///FILE`, or the URL of a database server. `trials` are those of this process.
+    """
+
+    def __init__(self, space: Space, trials: int, storage: str | None, name: str, seed: int = 0, batch: int = 8):
+        """Opens the study, or makes it. Raises RecipeError where Optuna is missing or the storage cannot be opened."""
+        try:
+            import optuna  # pyrefly: ignore
+        except ImportError:
+            raise RecipeError("optuna: is not installed; pip install 'epochal[optuna]'") from None
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.space, self.trials, self.storage, self.name, self.seed, self.batch = (
+            space, trials, storage, name, seed, batch,
+        )  # fmt: skip
+        # Trials of one batch must not all be the same: those that run count as poor.
+        sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        try:
+            self.study = optuna.create_study(
+                storage=storage, study_name=name, sampler=sampler, direction="minimize", load_if_exists=True
+            )
+        except Exception as error:  # the storage's own errors: SQLAlchemy's, a driver's, a server's
+            first = str(error).splitlines()[0] if str(error) else repr(error)
+            raise RecipeError(
+                f"optuna: the storage {storage!r} cannot be opened: {first}; write it like sqlite:///study.db"
+            ) from None
+
+    def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
+        """The next few, until there were `trials`."""
+        asked = [self.study.ask() for _ in range(min(self.batch, self.trials - number))]
+        values = [{name: _suggested(trial, name, axis) for name, axis in self.space.axes.items()} for trial in asked]
+        candidates = [self.space.candidate(number + i, value) for i, value in enumerate(values)]
+        return candidates, {"trials": [trial.number for trial in asked]}
+
+    def tell(self, told: Mapping[str, Any], batch: Sequence[Standing]) -> None:
+        """Mean errors in percent; a candidate that diverged is a failed trial."""
+        from optuna.trial import TrialState  # pyrefly: ignore
+
+        of = {standing.candidate.number: standing for standing in batch}
+        for number, trial in zip(sorted(of), told["trials"], strict=True):
+            bad = of[number].diverged
+            state = TrialState.FAIL if bad else TrialState.COMPLETE
+            self.study.tell(trial, None if bad else of[number].mean, state=state, skip_if_finished=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Storage and name, with which a resumed selection opens the study again."""
+        axes = {
+            name: {"low": axis.low, "high": axis.high} if isinstance(axis, Range) else list(axis)
+            for name, axis in self.space.axes.items()
+        }
+        return {
+            "kind": "optuna", "axes": axes, "spare": dict(self.space.spare), "trials": self.trials,
+            "storage": self.storage, "name": self.name, "seed": self.seed, "batch": self.batch,
+        }  # fmt: skip
+
+
+def _suggested(trial: Any, name: str, axis: Any) -> Any:
+    if not isinstance(axis, Range):
+        return trial.suggest_categorical(name, list(axis))
+    if axis.whole:
+        return trial.suggest_int(name, int(axis.low), int(axis.high))
+    return trial.suggest_float(name, axis.low, axis.high, log=axis.logarithmic)

@@ -1,0 +1,196 @@
+"""A selection from its beginning to its outcome: in memory, or in a folder from which it can be taken up again."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epochal import atomic, record
+from epochal.dataset import Dataset
+from epochal.errors import RunError, StorageError
+from epochal.fitted import Fit
+from epochal.folder import take_lock
+from epochal.lock import NAME as LOCK
+from epochal.lock import Lock
+from epochal.run import load_run
+from epochal.score import Score
+from epochal.selection import plot, table
+from epochal.selection.candidate import Standing
+from epochal.selection.choosing import Choosing
+from epochal.selection.chosen import Chooser
+from epochal.selection.journal import Journal
+from epochal.selection.search import Search
+from epochal.selection.selecting import Moment, Selecting
+from epochal.statistics import mcnemar
+
+FORMAT = 1
+Say = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """The outcome of a selection: the candidates, best first, and the chosen one as a Fit.
+
+    `fit` is None where every candidate diverged. `seconds` are those of all trials, of compiling and of measuring.
+    """
+
+    standings: Sequence[Standing]
+    fit: Fit | None
+    seconds: dict[str, float]
+    folder: Path | None = None
+
+    @property
+    def chosen(self) -> Standing | None:
+        """The candidate with the lowest mean validation error; ties go to the earlier one."""
+        return self.standings[0] if self.fit else None
+
+    @property
+    def steps(self) -> int:
+        """Updates done by all trials."""
+        return sum(standing.steps for standing in self.standings)
+
+    def test(self) -> Score:
+        """Open the test split, for the chosen one alone; the data set's ledger keeps that it was done."""
+        if self.fit is None:
+            raise RunError("test: no candidate was chosen, all of them diverged; take smaller learning rates")
+        return self.fit.test()
+
+    def __str__(self) -> str:
+        return table.text(self.standings)
+
+
+class Session:
+    """A selection that is going on. With a folder it holds its lock until `close`."""
+
+    def __init__(self, selecting: Selecting, told: dict[str, Any], lock: Lock | None, notes: Sequence[str] = ()):
+        self.selecting, self.told, self.lock, self.notes = selecting, told, lock, notes
+        self.path = selecting.journal.path
+        self._stoppable: Any = selecting
+
+    @classmethod
+    def begin(
+        cls,
+        search: Search,
+        data: Dataset,
+        choosing: Choosing,
+        out: Path | None = None,
+        memory_bytes: int | None = None,
+        say: Say = silent,
+    ) -> "Session":
+        """A new selection. Raises RunError where there is one in `out`, or something else; StorageError."""
+        lock = None
+        if out is not None:
+            data.fingerprint  # noqa: B018, the last look at the test rows: their bytes tell the data apart
+            lock = take_lock(out)
+        try:
+            if out is not None:
+                _check_empty(out)
+            selecting = Selecting(search, data, choosing, Journal(out), memory_bytes, say)
+            told = {"format": FORMAT, "choosing": choosing.to_dict(), "search": search.to_json(), "outcome": None}
+            told |= {"memory_bytes": memory_bytes, "versions": record.versions()}
+            session = cls(selecting, told | ({"data": record.data_json(data)} if out else {}), lock)
+            session._write()
+        except BaseException:
+            if lock is not None:
+                lock.close()
+            raise
+        return session
+
+    def moments(self) -> Iterator[Moment]:
+        """Train all candidates; yields after every compiled stretch."""
+        return self.selecting.moments()
+
+    def stop(self, why: str = "interrupted") -> None:
+        """Ask what is running to end soon; in a folder, all is then kept."""
+        self.selecting.stop(why)
+        self._stoppable.stop(why)
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a value of the caller's in `told`, and in the folder."""
+        self.told[name] = value
+        self._write()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether `stop` was asked for."""
+        return self.selecting.stopped is not None
+
+    def finish(self) -> Selected | None:
+        """Choose, and write the table and the run. None where the chosen one's own training was interrupted."""
+        found = _compared(self.selecting)
+        fit = None
+        if found and not found[0].diverged:
+            run = self.path / "run" if self.path else None
+            fit = self._written(run, found[0])
+            if fit is None:
+                return None
+        selected = Selected(found, fit, self.selecting.seconds, self.path)
+        if self.path is not None:
+            try:
+                atomic.write(self.path / "results.csv", table.csv_text(found).encode())
+                atomic.write(self.path / "error.svg", plot.svg(found).encode())
+            except OSError as error:
+                raise StorageError(f"{self.path}: the table cannot be written: {error.strerror or error}") from None
+            self.told["outcome"] = {"chosen": found[0].candidate.number if fit else None, "run": "run" if fit else None}
+            self._write()
+        return selected
+
+    def _written(self, run: Path | None, best: Standing) -> Fit | None:
+        selecting = self.selecting
+        if run is not None and run.exists():
+            if self.told["outcome"] == {"chosen": best.candidate.number, "run": "run"}:
+                return load_run(run, selecting.data)  # with its ledger
+            shutil.rmtree(run)  # written by a session that was killed before it could say so
+        journal, memory_bytes = selecting.journal, selecting.memory_bytes
+        return Chooser(selecting.data, selecting.choosing, journal, memory_bytes, self._watch).fit(best, run)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self.lock is not None:
+            self.lock.close()
+
+    def _watch(self, training: Any) -> None:
+        self._stoppable = training
+
+    def _write(self) -> None:
+        if self.path is not None:
+            try:
+                atomic.write_json(self.path / "selection.json", self.told)
+            except OSError as error:
+                raise StorageError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+
+
+def _check_empty(path: Path) -> None:
+    others = [e.name for e in path.iterdir() if e.name != LOCK and not (e.name[0] == "." and e.name.endswith(".tmp"))]
+    if "selection.json" in others:
+        raise RunError(
+            f"{path}: holds a selection; go on with `epochal resume {path}`, or name another folder with --out"
+        )
+    if others:
+        raise RunError(f"{path}: is not empty (it holds {min(others)}); name another folder with --out")
+
+
+def _compared(selecting: Selecting) -> list[Standing]:
+    """The standings, each with McNemar's p-value against the first, on the rows of the first seed."""
+    found, journal = selecting.standings(), selecting.journal
+
+    def missed(standing: Standing) -> np.ndarray | None:
+        of = [journal.missed(outcome.trial) for outcome in standing.outcomes if outcome.trial.seed == 0]
+        whole = [rows for rows in of if rows is not None]
+        return np.concatenate(whole) if whole and len(whole) == len(of) else None
+
+    first = missed(found[0]) if found else None
+    compared = found[:1]
+    for standing in found[1:]:
+        other, p = missed(standing), None
+        if first is not None and other is not None and len(first) == len(other):
+            p = mcnemar(int((first & ~other).sum()), int((other & ~first).sum()))
+        compared.append(replace(standing, p=p))
+    return compared

@@ -1,0 +1,135 @@
+"""Search spaces: values to try for each setting, as lists or ranges; all combinations of them, or random draws."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from math import exp, log
+from typing import Any
+
+import numpy as np
+
+from epochal.errors import RecipeError
+from epochal.recipe import Recipe
+from epochal.selection.candidate import Candidate
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`: whole ones evenly; others evenly on a log scale, or evenly if `low` is 0."""
+
+    low: float
+    high: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether whole numbers are meant."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether draws are even on a log scale."""
+        return not self.whole and self.low > 0
+
+    def at(self, u: float) -> float:
+        """The number at `u`, 0 <= u < 1, of the range; six digits are kept, so that it can be typed again."""
+        if self.whole:
+            return int(self.low + u * (self.high - self.low + 1))
+        if self.logarithmic:
+            return float(f"{exp(log(self.low) + u * (log(self.high) - log(self.low))):.6g}")
+        return float(f"{self.low + u * (self.high - self.low):.6g}")
+
+
+Axis = tuple[Any, ...] | Range
+Build = Callable[[Mapping[str, Any]], tuple[Any, Recipe]]
+
+
+@dataclass(frozen=True)
+class Space:
+    """Settings by name with the values to try, and how a choice of values becomes a model and a recipe."""
+
+    axes: Mapping[str, Axis]
+    build: Build
+    spare: Mapping[str, Any] = field(default_factory=dict)  # settings with one value, given to `build` as well
+
+    def candidate(self, number: int, values: Mapping[str, Any]) -> Candidate:
+        """The candidate of one choice of values. Raises RecipeError."""
+        return Candidate(number, *self.build({**self.spare, **values}), dict(values))
+
+    def grid(self) -> list[Candidate]:
+        """All combinations, the last setting running fastest. Raises RecipeError for a range."""
+        for name, axis in self.axes.items():
+            if isinstance(axis, Range):
+                raise RecipeError(
+                    f"{name}: {axis.low:g}..{axis.high:g} is a range; say how many draws with --trials, or give a list"
+                )
+        lists = [axis for axis in self.axes.values() if not isinstance(axis, Range)]
+        combinations = product(*lists)
+        return [self.candidate(i, dict(zip(self.axes, chosen, strict=True))) for i, chosen in enumerate(combinations)]
+
+    def draws(self, trials: int, seed: int) -> list[Candidate]:
+        """`trials` different random choices, or fewer where there are no more; the same for the same seed for ever."""
+        found: dict[tuple[Any, ...], Candidate] = {}
+        for values in self._choices(seed, most=100 * trials):
+            if len(found) == trials:
+                break
+            found.setdefault(tuple(values.values()), self.candidate(len(found), values))
+        return list(found.values())
+
+    def _choices(self, seed: int, most: int) -> Iterator[dict[str, Any]]:
+        # Raw words, which NumPy promises for ever, one stream a draw: another axis does not shift later draws.
+        for draw in range(most):
+            words = np.random.Philox(key=np.array([seed, draw], np.uint64)).random_raw(len(self.axes))
+            u = ((words >> np.uint64(11)) * 2.0**-53).tolist()
+            yield {name: _at(axis, part) for (name, axis), part in zip(self.axes.items(), u, strict=True)}
+
+
+def _at(axis: Axis, u: float) -> Any:
+    return axis.at(u) if isinstance(axis, Range) else axis[int(u * len(axis))]
+
+
+def parse(text: str, name: str) -> Axis:
+    """`0.01,0.03` as a list, `1e-4..1e-1` as a range, anything else as a list of one. Raises RecipeError.
+
+    >>> parse("0.01,1e-4", "l2"), parse("10..500", "hidden"), parse("relu", "activation")
+    ((0.01, 0.0001), Range(low=10, high=500), ('relu',))
+    """
+    ends = text.split("..")
+    if len(ends) == 2:
+        low, high = (_literal(end) for end in ends)
+        numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
+        if not numbers or not low < high or low < 0:
+            raise RecipeError(f"{name}: a range is two numbers, from at least 0, the smaller first, got {text!r}")
+        return Range(low, high)
+    values = tuple(_literal(part) for part in text.split(","))
+    if "" in values:
+        raise RecipeError(f"{name}: a list is values joined by commas, got {text!r}")
+    twice = [value for place, value in enumerate(values) if value in values[:place]]
+    if twice:
+        raise RecipeError(f"{name}: {twice[0]!r} is in the list {text!r} twice; leave one out")
+    return values
+
+
+def _literal(text: str) -> Any:
+    text = text.strip()
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def product_of(models: Any, recipes: Recipe | Sequence[Recipe]) -> list[Candidate]:
+    """Every model with every recipe, models first. Raises RecipeError where there is none."""
+    models = models if isinstance(models, list) else [models]
+    recipes = [recipes] if isinstance(recipes, Recipe) else list(recipes)
+    if not models or not recipes:
+        raise RecipeError("select: there is nothing to choose from; give at least one model and one recipe")
+    told = [recipe.to_dict() for recipe in recipes]
+    names = [name for name in Recipe().to_dict() if len({repr(one.get(name)) for one in told}) > 1]
+    candidates = []
+    for model in models:
+        for one, recipe in zip(told, recipes, strict=True):
+            varied = ({"model": str(model)} if len(models) > 1 else {}) | {name: one.get(name) for name in names}
+            candidates.append(Candidate(len(candidates), model, recipe, varied))
+    return candidates

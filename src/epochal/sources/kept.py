@@ -1,0 +1,125 @@
+"""Tables that take more than the memory granted, converted once to a file of the user's cache."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from epochal import columns as cells
+from epochal import spool
+from epochal.columns import Writer
+from epochal.errors import DataError
+from epochal.rows import FileRows
+from epochal.sources.roles import Roles, Told
+from epochal.sources.text_form import TextFile
+from epochal.sources.text_tables import Grown, read_columns
+from epochal.spool import Entry
+from epochal.table import Column
+
+CELLS = "cells"
+_FORMS = {"whole": "i8", "category": "i4", "boolean": "f8", "number": "f8"}
+
+
+def columns(entry: Entry, forms: Sequence[tuple[str, Sequence[float]]]) -> list[FileRows]:
+    """The columns of an entry. Raises DataError where it has gone."""
+    try:
+        return cells.opened(entry.folder / CELLS, entry.told["starts"], forms)
+    except OSError as error:
+        raise DataError(f"{entry.folder}: cannot be read: {error.strerror or error}; try again") from None
+
+
+def columnar(key: str, limit: int, read: Callable[[str], dict[str, Any]]) -> tuple[dict[str, Any], Entry | None]:
+    """What `read` answers, in the form of `columnar`: it reads to memory, or where that is too small to a file.
+
+    `read` is called with no name, and says `larger` where the columns do not fit; then with the name of a file, or not
+    at all where an entry is there.
+    """
+    entry = spool.find(key)
+    if entry is None or entry.told["bytes"] <= limit:
+        answer = read("")
+        if "larger" not in answer:
+            return answer, None
+        with spool.making(key) as making:
+            answer = read(str(making.folder / CELLS))
+            told = {"columns": answer["columns"], **{name: answer[name] for name in ("rows", "names", "starts")}}
+            rows = sum(answer["rows"])
+            size = sum(rows * (4 if one[1] == "category" else 8) + _text_bytes(one[3]) for one in told["columns"])
+            entry = making.publish(told | {"bytes": max(size, limit + 1)})
+    told = entry.told["columns"]
+    found = columns(entry, [(_FORMS[one[1]], ()) for one in told])
+    plain = [[name, kind, [values], *rest] for (name, kind, _, *rest), values in zip(told, found, strict=True)]
+    return entry.told | {"columns": plain}, entry
+
+
+def _text_bytes(texts: Sequence[str]) -> int:
+    return sum(160 + 4 * len(text) for text in texts)
+
+
+class Text:
+    """What text tables hold: features, columns of labels, splits, groups and times, and where rows begin."""
+
+    def __init__(self, files: Sequence[TextFile], roles: Roles, limit: int):
+        """Read them, or find what was kept of them. Raises DataError."""
+        self.files, self.roles, self.entry = files, roles, None
+        paths = [file.path for file in files]
+        states = spool.states(paths)
+        forms = [[file.separator, file.header, list(file.names)] for file in files]
+        key = spool.key(["text", states, forms, roles.features, roles.told])
+        found = spool.find(key)
+        if found and found.told["bytes"] > limit:
+            self.entry = found
+        else:
+            self._read(key, states, limit)
+        self._open()
+
+    def _read(self, key: str, states: list[Any], limit: int) -> None:
+        making: list[spool.Making] = []
+        with ExitStack() as stack:
+
+            def keep() -> Writer:
+                if not making:
+                    making.append(stack.enter_context(spool.making(key)))
+                name, size = str(self.files[0].path), sum(state[1] for state in states)
+                return stack.enter_context(Writer(making[0].folder / CELLS, name, size))
+
+            self._grown = read_columns(self.files, self.roles.features, self.roles.told, limit, keep)
+            if self._grown.kept:
+                spool.unchanged([file.path for file in self.files], states)
+                self.entry = making[0].publish(_told(self._grown))
+
+    def _open(self) -> None:
+        if self.entry is None:
+            grown = self._grown.columns
+            self.columns = {name: grown[name].column() for name in self.roles.features}
+            self.told = {name: grown[name].told() for name in self.roles.told}
+            self.odd, self._starts, self._lines = self._grown.odd, self._grown.starts, self._grown.lines
+            return
+        told = self.entry.told
+        forms = {name: ("f8" if kind == "number" else "i4", lookup) for name, kind, _, lookup in told["columns"]}
+        forms |= dict.fromkeys(self.roles.told, ("i4", ()))
+        *found, self._lines = columns(self.entry, [*forms.values(), ("i8", ())])
+        self.columns, self.told = {}, {}
+        for (name, kind, texts, _), values in zip(told["columns"], found, strict=True):
+            if name in self.roles.told:
+                self.told[name] = Told(np.asarray(values), texts)
+            else:
+                self.columns[name] = Column(kind, values, tuple(texts) if kind == "category" else ())
+        self.odd, self._starts = told["odd"], told["files"]
+
+    def place(self, row: int) -> str:
+        """File, row and line."""
+        at = bisect_right(self._starts, row) - 1
+        return f"{self.files[at].path}: row {row - self._starts[at]:,} (line {int(self._lines[row]):,})"
+
+
+def _told(grown: Grown) -> dict[str, Any]:
+    assert grown.kept
+    return {
+        "columns": [column.plain(name) for name, column in grown.columns.items()],
+        "starts": grown.kept.starts,
+        "files": grown.starts,
+        "odd": grown.odd,
+        "bytes": grown.bytes,
+    }

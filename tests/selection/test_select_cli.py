@@ -1,0 +1,185 @@
+"""`epochal select`, `resume` and `compare` as a user runs them: processes, signals, files."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import needs
+from commands import epochal, result
+from epochal import load_run
+from epochal.selection.journal import Journal
+
+GRID = ("select", "--model", "logistic", "--learning-rate", "0.01,0.1,1", "--l2", "1e-5,1e-3", "--epochs", 4)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("place")
+
+
+@pytest.fixture(scope="module")
+def selected(place) -> dict:
+    return result(*GRID, "--out", "s", cwd=place, XDG_DATA_HOME=str(place / "data"))
+
+
+def test_a_grid_is_one_command_and_one_object(place, selected):
+    assert len(selected["candidates"]) == 6
+    errors = [candidate["valid_percent"] for candidate in selected["candidates"]]
+    assert errors == sorted(errors)
+    assert selected["chosen"] == selected["candidates"][0]["number"]
+    assert selected["candidates"][0]["varied"].keys() == {"learning_rate", "l2"}
+    assert (selected["test"], selected["test_opened_before"]) == (None, 0)
+    assert selected["ways"] == ["together"]
+    assert selected["steps"] == 6 * 4 * 63
+    lines = rows_of(place / "s" / "results.csv")
+    assert [int(line["candidate"]) for line in lines] == [c["number"] for c in selected["candidates"]]
+    assert "learning_rate (log)" in (place / "s" / "error.svg").read_text()
+
+
+def test_the_chosen_one_is_an_ordinary_run(place, selected):
+    assert selected["run"] == str(Path("s") / "run")
+    fit = load_run(place / "s" / "run")
+    assert fit.parameters_sha256 == selected["parameters_sha256"]
+    assert fit.best.valid.wrong == selected["candidates"][0]["wrong"]
+    assert fit.recipe.learning_rate == selected["candidates"][0]["varied"]["learning_rate"]
+    told = result("evaluate", Path("s") / "run", "--split", "valid", cwd=place)
+    assert told["valid"]["wrong"] == selected["candidates"][0]["wrong"]
+    again = epochal("resume", Path("s") / "run", "--json", cwd=place, XDG_DATA_HOME=str(place / "data"))
+    assert json.loads(again.stdout)["test"] is None, "the test split stays closed"
+
+
+def test_the_ledger_counts_over_processes_commands_and_runs(place, selected):
+    home = {"XDG_DATA_HOME": str(place / "ledgers")}
+    counts = []
+    for words in (("train", "--epochs", 1), ("evaluate", Path("s") / "run"), ("train", "--epochs", 1)):
+        counts.append(epochal(*words, cwd=place, **home).stdout)
+    told = result(*GRID[:4], "0.1", "--epochs", 1, "--open-test", cwd=place, **home)
+    assert "never opened before" in counts[0]
+    assert "opened once before" in counts[1]
+    assert "opened 2 times before" in counts[2]
+    assert told["test_opened_before"] == 3
+    assert told["test"]["of"] == 299
+
+
+def test_two_runs_are_compared_on_the_same_rows(place, selected):
+    first, second = Path("s") / "run", "other"
+    result("train", "--model", "logistic", "--epochs", 1, "--no-test", "--out", second, cwd=place)
+    told = result("compare", first, second, cwd=place)
+    fits = [load_run(place / path) for path in (first, second)]
+    assert [told["first"]["wrong"], told["second"]["wrong"]] == [fit.best.valid.wrong for fit in fits]
+    assert told["both"] + told["first_alone"] == told["first"]["wrong"]
+    assert told["both"] + told["second_alone"] == told["second"]["wrong"]
+    assert 0 <= told["p"] <= 1
+    opened = epochal("compare", first, second, "--open-test", cwd=place, XDG_DATA_HOME=str(place / "compared"))
+    assert "test " in opened.stdout
+    assert "never opened before" in opened.stdout
+    result("train", "--model", "logistic", "--epochs", 1, "--split-seed", 5, "--no-test", "--out", "far", cwd=place)
+    refused = epochal("compare", first, "far", cwd=place)
+    assert refused.returncode == 2
+    assert f"{first} and far: were trained on different data" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--learning-rate", "1e-4..1e-1"), "is a range; say how many draws with --trials"),
+        (("--learning-rate", "fast"), "learning_rate: must be a finite number, got 'fast'"),
+        (("--hidden", "10,0"), "hidden: every width must be at least 1"),
+        (("--model", "forest"), "model: must be one of logistic"),
+        (("--kernel-size", "big"), "kernel_size: must be a whole number"),
+        (("--optuna", "sqlite:///x.db"), "--optuna STORAGE and --study NAME go together"),
+        (("--trials", "0"), "trials: must be at least 1, got 0"),
+        (("--refit-steps", "0"), "refit_steps: must be a whole number from 1"),
+    ],
+)
+def test_bad_input_is_named(tmp_path, words, told):
+    done = epochal("select", *words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+SLOW = (*GRID[:-1], 60, "--seeds", 2, "--together", "always", "--checkpoint-seconds", 0)
+
+
+def _begun(place: Path, out: str) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "epochal", *map(str, SLOW), "--out", out]
+    process = subprocess.Popen(words, cwd=place, stdout=-1, stderr=-1, text=True, env=os.environ.copy())
+    progress = place / out / "progress"
+    while not (progress.is_dir() and any(progress.glob("checkpoint-*"))):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return process
+
+
+def test_a_killed_and_an_interrupted_selection_end_with_the_same_table(place):
+    whole = result(*SLOW, "--out", "whole", cwd=place)
+    killed = _begun(place, "killed")
+    killed.kill()
+    killed.communicate()
+    stopped = _begun(place, "stopped")
+    stopped.send_signal(signal.SIGINT)
+    _, err = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130, err
+    assert err.rstrip().endswith("epochal resume stopped")
+    for out in ("killed", "stopped"):
+        assert not (place / out / "results.csv").exists(), "it must have been ended before its end"
+        told = result("resume", out, cwd=place)
+        assert (place / out / "results.csv").read_text() == (place / "whole" / "results.csv").read_text()
+        assert told["parameters_sha256"] == whole["parameters_sha256"]
+        assert not any((place / out / "progress").iterdir())
+
+
+def test_a_damaged_trial_is_done_again_and_a_torn_line_is_cut(place, selected):
+    path = place / "s"
+    table = (path / "results.csv").read_text()
+    victim = sorted((path / "trials").iterdir())[2]
+    content = bytearray(victim.read_bytes())
+    content[-3] ^= 1
+    victim.write_bytes(content)
+    with (path / "journal.jsonl").open("a") as file:
+        file.write('{"decision": ["half')
+    done = epochal("resume", "s", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "the trial is done again" in done.stderr
+    assert (path / "results.csv").read_text() == table
+    assert (path / "run" / "test-ledger.jsonl").exists(), "the run stays, with its ledger"
+    assert len(Journal(path).lines()) >= 2
+
+
+OPTUNA = ("select", "--model", "logistic", "--learning-rate", "1e-3..1", "--epochs", 1, "--study", "one", "--batch", 2)
+
+
+def test_two_processes_share_a_study(tmp_path):
+    needs.extra("optuna")
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    words = [*map(str, OPTUNA), "--optuna", storage, "--trials", "4", "--json"]
+    first = result(*words[:-1], "--out", "zero", cwd=tmp_path)  # the tables of the database are made
+    both = [
+        subprocess.Popen([sys.executable, "-m", "epochal", *words, "--out", out], cwd=tmp_path, stdout=-1, stderr=-1)
+        for out in ("one", "two")
+    ]
+    told = []
+    for process in both:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err.decode()
+        told.append(json.loads(out))
+    import optuna
+
+    study = optuna.load_study(storage=storage, study_name="one")
+    values = {round(t.params["learning_rate"], 12): t.value for t in study.trials}
+    assert len(study.trials) == 12
+    assert all(trial.state.name == "COMPLETE" for trial in study.trials)
+    for candidate in (c for one in (first, *told) for c in one["candidates"]):
+        assert values[round(candidate["varied"]["learning_rate"], 12)] == candidate["valid_percent"]

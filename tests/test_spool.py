@@ -1,0 +1,207 @@
+"""Entries of the cache: whole or not at all, whatever happens to their makers and to their files."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from epochal import spool
+from epochal.disk import Output
+from epochal.errors import DataError
+from refusals import refusal
+
+KEY = spool.key(["test"])
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EPOCHAL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "rows"
+
+
+def make(content: bytes = b"12345678", told=None) -> spool.Entry:
+    with spool.making(KEY) as making:
+        with Output(making.folder / "rows", len(content)) as file:
+            file.write(np.frombuffer(content, np.uint8))
+        return making.publish(told or {"a": 1})
+
+
+def test_an_entry_is_found_once_it_is_whole(cache):
+    assert spool.find(KEY) is None
+    with spool.making(KEY) as making:
+        (making.folder / "rows").write_bytes(b"1")
+        assert spool.find(KEY) is None
+        entry = making.publish({"shape": [1, 2]})
+    assert entry.folder == cache / KEY
+    assert spool.find(KEY) == entry
+    assert (entry.told, entry.bytes) == ({"shape": [1, 2]}, 1)
+    assert [path.name for path in cache.iterdir()] == [KEY]
+    assert "its rows take more than 99 bytes" in entry.note("its rows take", 99)
+
+
+def test_a_maker_that_fails_leaves_nothing(cache):
+
+    def fail() -> None:
+        with spool.making(KEY) as making:
+            (making.folder / "rows").write_bytes(b"1")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "touched", "gone", "told", "no json", "no list"])
+def test_a_damaged_entry_is_not_found_and_is_made_anew(cache, damage):
+    rows, entry = cache / KEY / "rows", cache / KEY / "entry.json"
+    make()
+    assert spool.find(KEY)
+    if damage == "cut":
+        os.truncate(rows, 7)
+    elif damage == "longer":
+        rows.write_bytes(b"123456789")
+    elif damage == "touched":
+        rows.write_bytes(b"87654321")
+    elif damage == "gone":
+        rows.unlink()
+    elif damage == "told":
+        entry.write_text(entry.read_text().replace('"a": 1', '"a": 2'))
+    else:
+        entry.write_text({"no json": "{", "no list": "[]"}[damage])
+    assert spool.find(KEY) is None
+    assert make(b"new").bytes == 3
+    assert spool.find(KEY)
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_the_key_tells_files_and_options_apart(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a")
+    seen = {spool.key([spool.states([path]), option]) for option in (1, 2, "2", None)}
+    os.utime(path, ns=(0, 0))
+    seen.add(spool.key([spool.states([path]), 1]))
+    path.write_text("ab")
+    os.utime(path, ns=(0, 0))
+    seen.add(spool.key([spool.states([path]), 1]))
+    assert len(seen) == 6
+    assert spool.digest([str(path)]) == spool.digest([str(path)]) != spool.digest([])
+
+
+def test_two_makers_at_once_both_get_the_entry_and_one_wins(cache):
+    barrier, found = threading.Barrier(4), []
+
+    def maker() -> None:
+        with spool.making(KEY) as making:
+            (making.folder / "rows").write_bytes(b"1234")
+            barrier.wait(timeout=60)
+            found.append(making.publish({"a": 1}))
+
+    threads = [threading.Thread(target=maker) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert {entry.folder for entry in found} == {cache / KEY}
+    assert [path.name for path in cache.iterdir()] == [KEY]
+
+
+def test_what_a_killed_maker_left_is_removed_by_the_next_and_nothing_else(cache):
+    code = (
+        "import sys, time; from epochal import spool\n"
+        "with spool.making(sys.argv[1]) as making:\n"
+        "    (making.folder / 'rows').write_bytes(b'half'); print('made', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, KEY], stdout=subprocess.PIPE, env=os.environ)
+    assert child.stdout
+    assert child.stdout.readline() == b"made\n"
+    [part] = cache.iterdir()
+    strange = cache / ".strange.part"
+    strange.mkdir()
+    (strange / "precious").write_bytes(b"")
+    make()
+    assert part.is_dir(), "its maker is alive"
+    shutil.rmtree(cache / KEY)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert spool.find(KEY) is None
+    make()
+    assert sorted(path.name for path in cache.iterdir()) == sorted([strange.name, KEY])
+
+
+def test_a_folder_whose_maker_has_not_yet_the_lock_is_left_alone_for_a_while(cache):
+    cache.mkdir(parents=True)
+    young, old = cache / f".{KEY}.abc.part", cache / f".{KEY}.abd.part"
+    for place in (young, old):
+        place.mkdir()
+    os.utime(old, (0, time.time() - 10_000))
+    make()
+    assert young.is_dir()
+    assert not old.exists()
+
+
+def test_a_folder_of_others_that_looks_like_ours_loses_no_file_of_theirs(cache):
+    place = cache / f".{KEY}.abc.part"
+    (place / "folder").mkdir(parents=True)
+    (place / "Letter.txt").write_text("dear")
+    os.utime(place, (0, 0))
+    make()
+    assert (place / "Letter.txt").read_text() == "dear"
+
+
+def test_a_full_disk_is_told_with_bytes_and_remedy_and_leaves_nothing(cache, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 8, 7))
+    told = refusal(make)
+    assert "(there is no room): 8 bytes are needed, where 7 bytes are free; make room, name another folder" in told
+    assert str(cache) in told
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the size of files")
+def test_a_write_that_fails_halfway_leaves_nothing(cache):
+    code = (
+        "import resource, sys, numpy as np; from epochal import spool; from epochal.disk import Output\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    with spool.making(sys.argv[1]) as making, Output(making.folder / 'rows') as file:\n"
+        "        for _ in range(9): file.write(np.zeros(200, np.uint8))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, KEY], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"DataError {cache}")
+    assert "(File too large): 1,000 bytes or more are needed" in done.stdout.replace("1.0 kB", "1,000 bytes")
+    assert list(cache.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EPOCHAL_CACHE", str(tmp_path / "file"))
+    assert "name another folder with EPOCHAL_CACHE" in refusal(make)
+
+
+def test_a_failing_rename_is_told(monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.rename", fail)
+    with pytest.raises(DataError, match="cannot be put there; remove that folder"):
+        make()
+
+
+def test_files_that_change_while_they_are_read_are_refused(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("a")
+    states = spool.states([path])
+    spool.unchanged([path], states)
+    path.write_text("ab")
+    assert "had 1 bytes, now 2; begin again" in refusal(spool.unchanged, [path], states)
+    path.unlink()
+    assert "cannot be read: No such file" in refusal(spool.unchanged, [path], states)
