@@ -1,0 +1,5 @@
+"""PyTorch, tensors resident, rows gathered by a new permutation each epoch, eager."""
+
+from torch_resident import train
+
+train()
