@@ -141,13 +141,66 @@ def test_a_killed_and_an_interrupted_selection_end_with_the_same_table(place):
         assert not any((place / out / "progress").iterdir())
 
 
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, "an older checkpoint is used"), (2, "no checkpoint is whole; the")])
+def test_damaged_checkpoints_of_trials_in_training_are_told_and_passed_over(place, count, told):
+    whole = result(*SLOW, "--out", f"whole-{count}", cwd=place)
+    killed = _begun(place, f"damaged-{count}")
+    progress = place / f"damaged-{count}" / "progress"
+    while len(list(progress.glob("checkpoint-*[0-9].safetensors"))) < 2:
+        assert killed.poll() is None, killed.communicate()
+    killed.kill()
+    killed.communicate()
+    found = sorted(progress.glob("checkpoint-*[0-9].safetensors"))
+    for path in found[-count:] if count == 1 else found:
+        _flip(path)
+    done = epochal("resume", f"damaged-{count}", cwd=place)
+    assert told in done.stderr
+    assert done.returncode == 0, done.stderr
+    table = "results.csv"
+    assert (place / f"damaged-{count}" / table).read_text() == (place / f"whole-{count}" / table).read_text()
+    assert whole["run"]
+
+
+def test_models_of_ones_own_are_compared_and_a_changed_file_is_told(tmp_path):
+    text = """
+import jax
+from epochal import Model
+
+
+def flat(width):
+    def init(key, example_shape, classes):
+        return {"w": jax.random.normal(key, (example_shape[0] * example_shape[1], classes)) / width}
+
+    return Model(init, lambda params, x: x.reshape(x.shape[0], -1) @ params["w"])
+
+
+small, large = flat(10), flat(100)
+"""
+    (tmp_path / "own.py").write_text(text)
+    (tmp_path / "below").mkdir()
+    models = "../own.py:small,../own.py:large,logistic"
+    told = result(
+        "select", "--model", models, "--learning-rate", "0.1,0.3", "--epochs", 2, "--out", "s", cwd=tmp_path / "below"
+    )
+    assert len(told["candidates"]) == 6
+    assert {c["varied"]["model"] for c in told["candidates"]} == set(models.split(","))
+    (tmp_path / "own.py").write_text(text + "\n")
+    done = epochal("resume", "s", cwd=tmp_path / "below")
+    assert done.returncode == 0, done.stderr
+    assert "own.py has changed since: its SHA-256 was" in done.stderr
+
+
 def test_a_damaged_trial_is_done_again_and_a_torn_line_is_cut(place, selected):
     path = place / "s"
     table = (path / "results.csv").read_text()
     victim = sorted((path / "trials").iterdir())[2]
-    content = bytearray(victim.read_bytes())
-    content[-3] ^= 1
-    victim.write_bytes(content)
+    _flip(victim)
     with (path / "journal.jsonl").open("a") as file:
         file.write('{"decision": ["half')
     done = epochal("resume", "s", cwd=place)

@@ -44,9 +44,7 @@ class Settings:
 
 
 def build(values: Mapping[str, Any]) -> "tuple[Model | str, Recipe]":
-    """The model and the recipe of some settings. Raises RecipeError."""
-    from epochal.models import BUILT_IN
-
+    """The model, or the absolute form of FILE.py:NAME, and the recipe of some settings. Raises RecipeError."""
     structure: dict[str, Any] = {f.name: values[f.name] for f in fields(Architecture) if f.name in values}
     # The options of an architecture are texts, as 500x300, but for numbers.
     kinds = get_type_hints(Architecture)
@@ -59,11 +57,6 @@ def build(values: Mapping[str, Any]) -> "tuple[Model | str, Recipe]":
             structure[name] = str(value)
     recipe = {name: value for name, value in values.items() if name not in structure}
     model = Architecture(**structure).build()
-    if isinstance(model, str):
-        raise RecipeError(
-            f"model: select compares {', '.join(BUILT_IN)}, got {model}; compare models of your own from Python, with "
-            f"epochal.select(epochal.models.adapted(...), ...)"
-        )
     return model, Recipe.from_dict(recipe)
 
 

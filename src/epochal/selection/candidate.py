@@ -6,6 +6,7 @@ from functools import cached_property
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from epochal import own
 from epochal.dataset import Dataset
 from epochal.errors import RunError
 from epochal.models import BUILT_IN, Model, adapted
@@ -34,7 +35,8 @@ class Candidate:
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which `candidate_from` makes it again where model and recipe are no objects."""
         told = {"number": self.number, "model": model_json(self.model), "recipe": self.recipe.to_dict()}
-        return told | {"by_value": list(self.recipe.by_value), "varied": dict(self.varied)}
+        files = self.model.source.files | own.functions(self.recipe).files
+        return told | {"by_value": list(self.recipe.by_value), "varied": dict(self.varied), "files": files}
 
     def adapted(self, data: Dataset) -> "Candidate":
         """The same with a Model in place of what makes one. Raises RecipeError."""

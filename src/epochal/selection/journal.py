@@ -10,7 +10,6 @@ run/                  the chosen candidate as a run
 
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,12 +150,20 @@ class Journal:
             except (RunError, KeyError, ValueError, TypeError) as error:
                 complaints.append(f"{error}; the trial is done again")
                 path.unlink()
-        with suppress(RunError):  # none is whole: the loop starts again
-            atomic.sweep(self._folder("progress"), "*.safetensors")
-            snapshot, wrong = checkpoint.newest(self._folder("progress"))
-            complaints += wrong.values()
-            if snapshot is not None:
-                self._take_checkpoint(snapshot)
+        return complaints + self._read_progress(self._folder("progress"))
+
+    def _read_progress(self, folder: Path) -> list[str]:
+        atomic.sweep(folder, "*.safetensors")
+        try:
+            snapshot, wrong = checkpoint.newest(folder)
+            complaints = [f"{complaint}; an older checkpoint is used" for complaint in wrong.values()]
+        except RunError:
+            snapshot, wrong = None, {path: "" for _, path in checkpoint.found(folder)}
+            complaints = [f"{folder}: no checkpoint is whole; the trials that were in training are done again"]
+        for path in wrong:
+            path.unlink()  # else it would pass for the newest for ever
+        if snapshot is not None:
+            self._take_checkpoint(snapshot)
         return complaints
 
     def lines(self) -> list[dict[str, Any]]:

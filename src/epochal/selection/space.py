@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from epochal import userfile
 from epochal.errors import RecipeError
 from epochal.recipe import Recipe
 from epochal.selection.candidate import Candidate
@@ -94,7 +95,7 @@ def parse(text: str, name: str) -> Axis:
     ((0.01, 0.0001), Range(low=10, high=500), ('relu',))
     """
     ends = text.split("..")
-    if len(ends) == 2:
+    if len(ends) == 2 and not any(userfile.is_reference(part) for part in text.split(",")):  # ../model.py:build is none
         low, high = (_literal(end) for end in ends)
         numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
         if not numbers or not low < high or low < 0:

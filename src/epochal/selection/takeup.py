@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from epochal import userfile
 from epochal.dataset import Dataset
 from epochal.errors import DataError, RunError
 from epochal.folder import take_lock
@@ -39,7 +40,9 @@ def taken_up(
             else:
                 journal.decisions[line["decision"][0]] = line["decision"][1]
         search = _search(path, told["search"], journal, build)
-        notes = journal.read()
+        candidates = [one for batch in journal.batches for one in batch["candidates"]]
+        files = {path: sha256 for one in candidates for path, sha256 in one["files"].items()}
+        notes = userfile.changed(files) + journal.read()
         choosing = Choosing.from_dict(told["choosing"])
         selecting = Selecting(search, data, choosing, journal, told["memory_bytes"], say)
         return Session(selecting, told, lock, notes)
