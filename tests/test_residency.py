@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 import epochal
 from conftest import blobs
 from epochal import chunked, placement
-from epochal.chunked import BUFFERS, Chunked, Stream
+from epochal.chunked import Chunked
 from epochal.dataset import Split
 from epochal.plan import Plan
-from epochal.residency import Needs, decide, scoring
+from epochal.residency import Needs, decide, place, scoring
+from epochal.stream import BUFFERS, Stream
 
 NEEDS = Needs(train_rows=1000, valid_rows=200, row_bytes=100, batch_size=20, steps=50, program=5000)
 STEP = 20 * 104 + 4
@@ -228,13 +229,27 @@ def test_an_error_in_the_readers_thread_reaches_the_loop(monkeypatch, small):
         list(training)
 
 
-def test_closing_ends_the_thread():
+@pytest.mark.parametrize("chunk_steps", [2, 10])
+def test_closing_ends_the_thread(chunk_steps):
     split = Split(np.zeros((100, 4), np.float32), np.zeros(100, np.int32))
-    placed = Chunked(split, "float32", 10, Plan(100, 10), 2)
+    placed = place(split, "float32", 10, Plan(100, 10), chunk_steps)
+    assert isinstance(placed, Chunked) == (chunk_steps == 2)
     next(placed.epoch(0).work(0, 1))
-    assert "epochal-chunks" in {thread.name for thread in threading.enumerate()}
+    assert "epochal-stream" in {thread.name for thread in threading.enumerate()}
     placed.close()
-    assert "epochal-chunks" not in {thread.name for thread in threading.enumerate()}
+    assert "epochal-stream" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_resident_rows_have_the_order_of_any_epoch_that_is_asked_for():
+    plan = Plan(100, 10, seed=3)
+    placed = place(Split(np.zeros((100, 4), np.float32), np.zeros(100, np.int32)), "float32", 10, plan, 10)
+    for number in (0, 1, 5, 6, 5, 0):
+        (work,) = placed.epoch(number).work(2, 4)
+        np.testing.assert_array_equal(work.index, plan.epoch(number)[0])
+        np.testing.assert_array_equal(work.counts, plan.epoch(number)[1])
+    placed.close()
+    placed.epoch(7)  # and again after it was closed
+    placed.close()
 
 
 def test_on_a_cpu_a_frozen_array_is_not_copied_and_a_writable_one_is():

@@ -21,9 +21,9 @@ features dataset splitting storage loading weighting plan losses scaling userfil
 models.convolution.geometry models.convolution.blocks models.convolution.pooling models.convolution.products
 models.convolution.rewriting models.convolution models.logistic models.mlp models.lenet models.adapters.calls
 models.adapters.nnx models.adapters.linen models.adapters.equinox models.adapters models recipe optimizers
-augmentations own epoch contracts score statistics patience placement chunked residency shared program ledger fitted
-member loop training record history keeping folder logs.story logs.tensorboard logs.mlflow logs.wandb logs.trackio
-logs run
+augmentations own epoch contracts score statistics patience stream placement chunked residency shared program ledger
+fitted member loop training record history keeping folder logs.story logs.tensorboard logs.mlflow logs.wandb
+logs.trackio logs run
 comparison selection.candidate selection.space selection.grouping selection.pace selection.folds selection.halving
 selection.choosing selection.journal selection.crew selection.search selection.selecting selection.chosen
 selection.table selection.plot selection.session selection.takeup selection reproduction

@@ -5,11 +5,8 @@ variable, use it up, then update its values. A chunk is gathered in the order of
 the same arithmetic on it as on resident rows, and all chunks have one shape, so it is compiled once.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from math import prod
-from queue import Queue
-from typing import Generic, TypeVar, cast
 
 import numpy as np
 
@@ -19,14 +16,10 @@ from epochal.placement import HostRows, Work, frozen, precision, put, put_rows
 from epochal.plan import Order
 from epochal.rows import Rows as AnyRows
 from epochal.rows import gather
-
-T = TypeVar("T")
+from epochal.stream import Stream
 
 ALIGNMENT = 64
 """Bytes: XLA's CPU client uses memory of NumPy's as it is where it begins at a multiple of this, and copies it else."""
-
-BUFFERS = 2
-"""Chunks that take room on the device: the one in use, and the one being filled."""
 
 
 def planned(steps: int) -> int:
@@ -66,7 +59,7 @@ class Chunked:
     def epoch(self, number: int) -> "ChunkedEpoch":
         """The work of epoch `number`; its chunks are brought as they are asked for, and the one behind them early."""
         assert self.plan is not None, "placed for scoring alone"
-        return ChunkedEpoch(self, number, self.plan.epoch(number)[1])
+        return ChunkedEpoch(self, number, self.plan.counts)
 
     def chunk(self, number: int, chunk: int) -> Work:
         """Chunk `chunk` of epoch `number`, from the stream that is running or from a new one that starts there."""
@@ -153,44 +146,6 @@ class ChunkedEpoch:
                 self._held = (chunk, self.chunked.chunk(self.number, chunk))
             begin, end = max(first - chunk * size, 0), min(last - chunk * size, size)
             yield self._held[1]._replace(first=np.int32(begin), last=np.int32(end))
-
-
-class Stream(Generic[T]):
-    """Runs makers of chunks in a thread of its own, one after another, never more than `BUFFERS` chunks alive."""
-
-    def __init__(self, makers: Iterator[Callable[[], T]]):
-        self._made: Queue[tuple[T | None, BaseException | None]] = Queue()
-        self._room = threading.Semaphore(BUFFERS)
-        self._closed = threading.Event()
-        self._taken = False
-        self._thread = threading.Thread(target=self._run, args=(makers,), name="epochal-chunks", daemon=True)
-        self._thread.start()
-
-    def take(self) -> T:
-        """The next chunk; the caller has let go of the one before. Raises what its maker raised."""
-        if self._taken:
-            self._room.release()
-        self._taken = True
-        made, error = self._made.get()
-        if error is not None:
-            raise error
-        return cast(T, made)
-
-    def close(self) -> None:
-        """Let the thread end; a chunk that is being made is finished and dropped."""
-        self._closed.set()
-        self._room.release()
-        self._thread.join()
-
-    def _run(self, makers: Iterator[Callable[[], T]]) -> None:
-        try:
-            for make in makers:
-                self._room.acquire()
-                if self._closed.is_set():
-                    return
-                self._made.put((make(), None))
-        except BaseException as error:  # whatever it is, the thread that waits must hear of it
-            self._made.put((None, error))
 
 
 def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

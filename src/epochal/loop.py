@@ -5,7 +5,6 @@ A training has one member. A selection trains several recipes side by side in on
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +181,8 @@ class Loop:
         if isinstance(self.plan, Plans):
             assert isinstance(self.placed, Resident)  # settled so: chunks come in one order
             self.plan = _beside([self.plan.members[place] for place in places])
-            self.placed = replace(self.placed, plan=self.plan)
+            self.placed.close()
+            self.placed = Resident(self.placed.rows, self.plan)
 
     def _program(self, members: Sequence[Member]) -> Program:
         recipes = [member.recipe for member in members]

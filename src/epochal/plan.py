@@ -32,8 +32,13 @@ class Order(Protocol):
         """How many row numbers that are."""
         ...
 
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows of each minibatch that count: int32 [steps], the same in every epoch."""
+        ...
+
     def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers of every minibatch of `epoch`, int32 [steps, *minibatch_shape], and counts, int32 [steps]."""
+        """Row numbers of every minibatch of `epoch`, int32 [steps, *minibatch_shape], and `counts`."""
         ...
 
 
@@ -69,10 +74,16 @@ class Plan:
         """Row numbers of one minibatch."""
         return self.batch_size
 
-    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers of every minibatch of `epoch` (counted from 0).
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows of each minibatch that count: int32 [steps], the same in every epoch."""
+        counts = np.full(self.steps, self.batch_size, np.int32)
+        counts[-1] -= max(0, self.steps * self.batch_size - self.rows)
+        return counts
 
-        Returns `index`, int32 [steps, batch_size], and `counts`, int32 [steps], the rows of each minibatch that count.
+    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers of every minibatch of `epoch` (counted from 0): int32 [steps, batch_size], and `counts`.
+
         Behind a smaller last minibatch its first row is repeated; those repeats have weight zero in the step.
         """
         order = self.order(epoch)
@@ -80,9 +91,7 @@ class Plan:
         used = min(self.rows, len(index))
         index[:used] = order[:used]
         index[used:] = order[used - used % self.batch_size] if used < len(index) else 0
-        counts = np.full(self.steps, self.batch_size, np.int32)
-        counts[-1] -= len(index) - used
-        return index.reshape(self.steps, self.batch_size), counts
+        return index.reshape(self.steps, self.batch_size), self.counts
 
     def order(self, epoch: int) -> np.ndarray:
         """All rows in the order of `epoch`: integers [rows]."""
@@ -117,7 +126,11 @@ class Plans:
         """Row numbers of one minibatch of every member."""
         return len(self.members) * self.members[0].batch_size
 
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows of each minibatch that count, int32 [steps], which all members share."""
+        return self.members[0].counts
+
     def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers, int32 [steps, members, batch_size], and counts, int32 [steps], which all members share."""
-        orders = [plan.epoch(epoch) for plan in self.members]
-        return np.stack([index for index, _ in orders], axis=1), orders[0][1]
+        """Row numbers, int32 [steps, members, batch_size], and `counts`."""
+        return np.stack([plan.epoch(epoch)[0] for plan in self.members], axis=1), self.counts

@@ -2,31 +2,35 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 from jax import Array
 
-from epochal.chunked import BUFFERS, Chunked
+from epochal.chunked import Chunked
 from epochal.dataset import Split
 from epochal.epoch import SCORING_BLOCK, Rows
 from epochal.errors import CapacityError
 from epochal.memory import format_bytes
-from epochal.placement import HostRows, Placed, Work, put, put_rows
+from epochal.placement import HostRows, Placed, Work, frozen, put, put_rows
 from epochal.plan import Order
 from epochal.rows import as_array
+from epochal.stream import BUFFERS, Stream
 
 _INDEX_BYTES = 4
 SCORING_SHARE = 4
 """One part in so many of the memory is kept for the validation rows where not all rows fit."""
 
 
-@dataclass(frozen=True)
 class Resident:
-    """All rows on the device, addressed by their numbers."""
+    """All rows on the device, addressed by their numbers; for training with a `plan`."""
 
-    rows: Rows
-    plan: Order | None = None
+    def __init__(self, rows: Rows, plan: Order | None = None):
+        self.rows, self.plan = rows, plan
+        self._orders: Stream[ResidentEpoch] | None = None
+        self._next = 0
 
     @property
     def size(self) -> int:
@@ -34,17 +38,27 @@ class Resident:
         return len(self.rows.y)
 
     def epoch(self, number: int) -> "ResidentEpoch":
-        """The work of epoch `number`; its plan goes to the device once."""
+        """The work of epoch `number`; its plan goes to the device once, and the next one is made meanwhile."""
         assert self.plan is not None, "placed for scoring alone"
-        index, counts = self.plan.epoch(number)
-        return ResidentEpoch(self.rows, counts, put(index), put(counts))
+        if self._orders is None or self._next != number:
+            self.close()
+            self._orders = Stream(partial(self._epoch, self.plan, epoch) for epoch in count(number))
+        self._next = number + 1
+        return self._orders.take()
+
+    def _epoch(self, plan: Order, number: int) -> "ResidentEpoch":
+        index, counts = plan.epoch(number)
+        return ResidentEpoch(self.rows, counts, put(frozen(index)), put(counts))
 
     def blocks(self) -> Iterator[tuple[Rows, np.int32]]:
         """One block: all rows."""
         yield self.rows, np.int32(self.size)
 
     def close(self) -> None:
-        """Nothing runs in the background."""
+        """Stop making orders."""
+        if self._orders:
+            self._orders.close()
+        self._orders = None
 
 
 class ResidentEpoch(NamedTuple):
