@@ -3,7 +3,7 @@
     python benchmarks/page.py benchmarks/results/DATE.json [MORE.json ...] --out docs/benchmarks.md
 
 Of several comparisons each work is taken from the last file that has it; the newest scaling and GPU results are found
-in the folder of the last one.
+in the folder of the last one. With `--beside`, the goals have a column for what another machine gave.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any
 import svg
 from registry import PEERS
 from sections import gpu_section, number, scaling_section, table
-from summary import GOAL_TITLES, Line, doubtful, goals, lines
+from summary import GOAL_TITLES, Goal, Line, doubtful, goals, lines
 
 _GROUP_COLOURS = {"epochal": 0, "resident": 2, "usual": 3, "other": 1}
 
@@ -40,18 +40,22 @@ def line_of(work: str, run: dict[str, Any]) -> str:
     return f"{head} {last['train']:8.3f} s, {last['wrong']:,} wrong, {run['total']:.1f} s in all"
 
 
-def write(results: Sequence[Path], out: Path) -> None:
-    """The page `out`, with its plots beside it, from the JSON files of comparisons."""
+def write(results: Sequence[Path], out: Path, beside: Sequence[Path] = ()) -> None:
+    """The page `out`, with its plots beside it, from the JSON files of comparisons; `beside` are another machine's."""
     told = [json.loads(path.read_text(encoding="utf-8")) for path in results]
+    works, others = _works(told), _works([json.loads(path.read_text(encoding="utf-8")) for path in beside])
+    folder = results[-1].parent
+    out.parent.mkdir(parents=True, exist_ok=True)
+    parts = [_head(told), _goal_table(works, others), *(_plot(works, out)), *(_work(name, w) for name, w in works.items())]
+    parts += [_limits(), scaling_section(_newest(folder, "scaling"), out), gpu_section(_newest(folder, "gpu")), _foot(told, works)]
+    out.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+
+
+def _works(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
     works: dict[str, Any] = {}
     for each in told:
         works |= each["works"]
-    works = dict(sorted(works.items()))
-    folder = results[-1].parent
-    out.parent.mkdir(parents=True, exist_ok=True)
-    parts = [_head(told), _goal_table(works), *(_plot(works, out)), *(_work(name, w) for name, w in works.items())]
-    parts += [scaling_section(_newest(folder, "scaling"), out), gpu_section(_newest(folder, "gpu")), _foot(told, works)]
-    out.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+    return dict(sorted(works.items()))
 
 
 def _newest(folder: Path, kind: str) -> dict[str, Any] | None:
@@ -79,18 +83,37 @@ def _head(told: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _goal_table(works: dict[str, Any]) -> str:
+def _goal_table(works: dict[str, Any], others: dict[str, Any]) -> str:
     found = goals(works)
     if not found:
         return ""
+    there = {(goal.work, goal.against): _ratio(goal) for goal in goals(others)}
     rows = [
-        [g.work, GOAL_TITLES[g.against] + (f" ({g.who})" if g.who else ""), f"≤ {g.most:.2f}",
-         "–" if g.ratio is None else f"{g.ratio:.2f}", g.told]
+        [g.work, GOAL_TITLES[g.against] + (f" ({g.who})" if g.who else ""), f"≤ {g.most:.2f}", _ratio(g), g.told]
+        + ([there.get((g.work, g.against), "–")] if there else [])
         for g in found
-    ]  # fmt: skip
-    return "## Goals\n\nepochal's seconds over the other's; lower is better.\n\n" + table(
-        ["work", "against", "goal", "here", ""], rows
-    )
+    ]
+    titles = ["work", "against", "goal", "here", ""]
+    text = "## Goals\n\nepochal's seconds over the other's; lower is better. What limits those that are not reached: "
+    text += "[below](#what-limits-it)."
+    if there:
+        titles.append(f"at {_speed(others)}")
+        text += f" The last column is from another machine, whose products reach {_speed(others)}; here {_speed(works)}."
+    return text + "\n\n" + table(titles, rows)
+
+
+def _ratio(goal: Goal) -> str:
+    return "–" if goal.ratio is None else f"{goal.ratio:.2f}"
+
+
+def _speed(works: dict[str, Any]) -> str:
+    flops = statistics.median(work["ceilings"]["flops"] for work in works.values() if "runs" in work)
+    return f"{flops / 1e9:.0f} GFLOP/s"
+
+
+def _limits() -> str:
+    """What limits it, in words, with the commands that show it: the one part of the page that a person writes."""
+    return (Path(__file__).parent / "limits.md").read_text(encoding="utf-8").strip()
 
 
 def _plot(works: dict[str, Any], out: Path) -> list[str]:
@@ -171,8 +194,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "docs" / "benchmarks.md")
+    parser.add_argument("--beside", type=Path, nargs="+", default=[])
     options = parser.parse_args()
-    write(options.results, options.out)
+    write(options.results, options.out, options.beside)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,16 @@
-"""epochal: the data loaded from the file, a recipe, and an iteration over the epochs."""
+"""epochal: the data loaded from the file, a recipe, and an iteration over the epochs; compiled programs are kept."""
+
+import os
+from pathlib import Path
 
 from protocol import Job, Report
 
-import epochal
-from epochal.bench import NEVER, epochs
+# What the command does of itself; docs/environment.md tells it to those who write scripts.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "jax")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+import epochal  # noqa: E402
+from epochal.bench import NEVER, epochs  # noqa: E402
 
 job = Job.given()
 data = epochal.load(job.data, divisor=job.divisor)

@@ -97,7 +97,7 @@ class Loop:
             names = states[0] if all(state.keys() == states[0].keys() for state in states) else ()
             states = [{name: np.stack([state[name] for state in states]) for name in names}]
         self.state = self.program.to_state(states[0], self.state)
-        shapes = self.program.variable_shapes()
+        shapes = self.program.variable_shapes
         for member, snapshot, epochs in zip(self.members, snapshots, histories, strict=True):
             told, best = snapshot.told, _under("best.", snapshot.arrays)
             params = parameters.unflatten(best, shapes) if told["best"] else None

@@ -1,6 +1,7 @@
 """The host's side of the compiled programs: a model, a recipe and the shape of the data, in the recipe's precision."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -110,6 +111,7 @@ class Program:
         with precision(self.recipe.dtype):
             return jax.tree.map(lambda array: put(np.array(array)), parameters.unflatten(named, like))
 
+    @cached_property
     def variable_shapes(self) -> Any:
         """The structure of one recipe's parameters and statistics, with shapes and dtypes in place of arrays."""
         with precision(self.recipe.dtype):
@@ -122,7 +124,7 @@ class Program:
     @property
     def keeps_statistics(self) -> bool:
         """Whether the model's forward pass changes what it keeps, as batch normalisation does."""
-        return bool(jax.tree.leaves(parted(self.variable_shapes()).statistics))
+        return bool(jax.tree.leaves(parted(self.variable_shapes).statistics))
 
     def _compile(self, plan: Order, split: Split, rows: int, steps: int) -> int:
         """Compile the stretch for so many rows on the device and steps in a plan; bytes it takes besides the rows."""
@@ -140,7 +142,7 @@ class Program:
 
     def _compile_count(self, split: Split, rows: int) -> None:
         with precision(self.recipe.dtype):
-            shapes = self.variable_shapes()
+            shapes = self.variable_shapes
             if self.members:
                 shapes = jax.tree.map(lambda of: jax.ShapeDtypeStruct((len(self.members), *of.shape), of.dtype), shapes)
             epoch.count_errors.lower(self.spec, shapes, self._row_shapes(split, rows), np.int32(0)).compile()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jax import Array
 
-from epochal.chunked import Chunked
+from epochal.chunked import Chunked, planned
 from epochal.dataset import Split
 from epochal.epoch import SCORING_BLOCK, Rows
 from epochal.errors import CapacityError
@@ -101,9 +101,13 @@ class Needs(NamedTuple):
 
     @property
     def resident(self) -> int:
-        """Bytes of all rows, the program, and the plan of an epoch."""
-        plan = self.steps * (self.batch_size + 1) * _INDEX_BYTES
-        return (self.train_rows + self.valid_rows) * self.row_bytes + plan + self.program
+        """Bytes of all rows, the program, the plan of an epoch, and that of the next."""
+        plans = BUFFERS * self.steps * (self.batch_size + 1) * _INDEX_BYTES
+        return (self.train_rows + self.valid_rows) * self.row_bytes + plans + self.program
+
+    def chunk(self, steps: int) -> int:
+        """Bytes of a chunk of so many minibatches with its plan."""
+        return steps * self.batch_size * self.row_bytes + planned(steps) * (self.batch_size + 1) * _INDEX_BYTES
 
 
 def decide(needs: Needs, granted: int) -> Residency:
@@ -112,23 +116,23 @@ def decide(needs: Needs, granted: int) -> Residency:
     if needs.resident <= granted:
         why = f"{format_bytes(needs.resident)} of {format_bytes(granted)}"
         return Residency("resident", rows, why, needs.steps, needs.valid_rows)
-    step = needs.batch_size * (needs.row_bytes + _INDEX_BYTES) + _INDEX_BYTES
+    step = needs.chunk(3) - needs.chunk(2)
     room = granted - needs.program
     block_rows = _block_rows(needs.valid_rows, needs.row_bytes, room // SCORING_SHARE)
     buffers = 1 if block_rows == needs.valid_rows else BUFFERS
     scoring = buffers * block_rows * needs.row_bytes
     chunk_steps = (room - scoring) // (BUFFERS * step)
-    if chunk_steps < 1 or block_rows < 1:
+    if chunk_steps < 1 or block_rows < 1 or scoring + BUFFERS * needs.chunk(chunk_steps) > room:
         raise CapacityError(
             f"two chunks of one minibatch do not fit: {needs.batch_size:,} rows of {format_bytes(needs.row_bytes)} and "
             f"{format_bytes(needs.program)} for the program, but {format_bytes(granted)} are granted on the device;\n"
-            f"grant {format_bytes(_least(needs, step))} with --memory, or take a smaller --batch-size"
+            f"grant {format_bytes(_least(needs))} with --memory, or take a smaller --batch-size"
         )
     chunks = -(-needs.steps // chunk_steps)
     chunk_steps = -(-needs.steps // chunks)
-    cut = f"{chunks:,} chunks of {chunk_steps:,} steps, {format_bytes(chunk_steps * step)} each"
+    cut = f"{chunks:,} chunks of {chunk_steps:,} steps, {format_bytes(needs.chunk(chunk_steps))} each"
     why = f"{_excess(needs.resident, granted)}; {cut}"
-    return Residency("chunked", BUFFERS * chunk_steps * step + scoring, why, chunk_steps, block_rows)
+    return Residency("chunked", BUFFERS * needs.chunk(chunk_steps) + scoring, why, chunk_steps, block_rows)
 
 
 def scoring(rows: int, row_bytes: int, granted: int) -> Residency:
@@ -184,8 +188,8 @@ def _excess(needed: int, granted: int) -> str:
     return f"{words[0]} do not fit {words[1]}"
 
 
-def _least(needs: Needs, step: int) -> int:
+def _least(needs: Needs) -> int:
     """The fewest bytes with which chunks of one minibatch, and blocks of one row, fit."""
     # A twentieth more, because the amount is told with two digits.
-    training = -(-BUFFERS * step * SCORING_SHARE // (SCORING_SHARE - 1)) + 1
+    training = -(-BUFFERS * needs.chunk(1) * SCORING_SHARE // (SCORING_SHARE - 1)) + 1
     return (needs.program + max(training, SCORING_SHARE * BUFFERS * needs.row_bytes)) * 21 // 20

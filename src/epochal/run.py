@@ -226,7 +226,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_best(path: Path, program: Program) -> tuple[Best, Any]:
     try:
         named, told = sealed.read(path)
-        params = parameters.unflatten(named, program.variable_shapes())
+        params = parameters.unflatten(named, program.variable_shapes)
         return Best(told["epoch"], told["step"], record.score_from(told["valid"])), params
     except FileNotFoundError:
         raise RunError(f"{path}: is missing; the run ended before its first validation, train it again") from None

@@ -75,7 +75,7 @@ class Chooser:
         outcome = standing.best_trial()
         program = Program(model, recipe, data.example_shape, len(data.classes), self.memory_bytes)
         named = {n.removeprefix("best."): array for n, array in snapshot.arrays.items() if n.startswith("best.")}
-        params = parameters.unflatten(named, program.variable_shapes())
+        params = parameters.unflatten(named, program.variable_shapes)
         assert outcome.valid is not None
         best = Best(told["best"][0], told["best"][1], outcome.valid)
         _, epochs = self.journal.paused(outcome.trial) or (None, [])
