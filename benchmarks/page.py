@@ -46,8 +46,18 @@ def write(results: Sequence[Path], out: Path, beside: Sequence[Path] = ()) -> No
     works, others = _works(told), _works([json.loads(path.read_text(encoding="utf-8")) for path in beside])
     folder = results[-1].parent
     out.parent.mkdir(parents=True, exist_ok=True)
-    parts = [_head(told), _goal_table(works, others), *(_plot(works, out)), *(_work(name, w) for name, w in works.items())]
-    parts += [_limits(), scaling_section(_newest(folder, "scaling"), out), gpu_section(_newest(folder, "gpu")), _foot(told, works)]
+    parts = [
+        _head(told),
+        _goal_table(works, others),
+        *(_plot(works, out)),
+        *(_work(name, w) for name, w in works.items()),
+    ]
+    parts += [
+        _limits(),
+        scaling_section(_newest(folder, "scaling"), out),
+        gpu_section(_newest(folder, "gpu")),
+        _foot(told, works),
+    ]
     out.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
 
 
@@ -98,7 +108,9 @@ def _goal_table(works: dict[str, Any], others: dict[str, Any]) -> str:
     text += "[below](#what-limits-it)."
     if there:
         titles.append(f"at {_speed(others)}")
-        text += f" The last column is from another machine, whose products reach {_speed(others)}; here {_speed(works)}."
+        text += (
+            f" The last column is from another machine, whose products reach {_speed(others)}; here {_speed(works)}."
+        )
     return text + "\n\n" + table(titles, rows)
 
 
