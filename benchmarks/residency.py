@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 import epochal
-from epochal import chunked
 from epochal.residency import place
+from epochal.stream import BUFFERS
 from epochal.training import Training
 
 REPEATS = 5
@@ -103,7 +103,7 @@ def main() -> None:
     told: dict[str, object] = {
         "versions": {name: version(name) for name in ("jax", "numpy", "epochal")},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "buffers": chunked.BUFFERS,
+        "buffers": BUFFERS,
     }
     data = data_of(50_000)
     works = {

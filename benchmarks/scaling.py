@@ -100,7 +100,7 @@ def main(words: list[str] | None = None) -> None:
     now = datetime.datetime.now(datetime.UTC)
     told = {
         "date": now.isoformat(timespec="seconds"),
-        "command": "python benchmarks/scaling.py " + shlex.join(sys.argv[1:] if words is None else words),
+        "command": shlex.join(["python", "benchmarks/scaling.py", *(sys.argv[1:] if words is None else words)]),
         "machine": f"{processor()}, {platform.platform()}",
         "what": f"Logistic regression on {FEATURES} uint8 features and 10 classes.",
         "series": {name: points for name, points in series.items() if points},
