@@ -80,10 +80,11 @@ def choice() -> None:
         seeded = [replace(recipe, seed=seed) for recipe in recipes]
         selected = epochal.select(models, data, seeded, halving=True)
         assert selected.fit is not None
-        test, (low, high) = selected.test(), selected.fit.best.valid.interval95
-        print(f"seed {seed}: {selected.standings[0].candidate}: valid {selected.fit.best.valid}, "
-              f"interval {low:.2f}–{high:.2f} %; test {test}: "
-              f"{'inside' if low <= test.percent <= high else 'outside'}, p {two_samples(selected.fit.best.valid, test):.2f}")  # fmt: skip
+        valid, test = selected.fit.best.valid, selected.test()
+        low, high = valid.interval95
+        where = "inside" if low <= test.percent <= high else "outside"
+        print(f"seed {seed}: {selected.standings[0].candidate}: valid {valid}, interval {low:.2f}–{high:.2f} %; "
+              f"test {test}: {where}, p {two_samples(valid, test):.2f}")  # fmt: skip
 
 
 if __name__ == "__main__":

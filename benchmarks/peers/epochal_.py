@@ -9,8 +9,8 @@ from protocol import Job, Report
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "jax")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
-import epochal  # noqa: E402
-from epochal.bench import NEVER, epochs  # noqa: E402
+import epochal
+from epochal.bench import NEVER, epochs
 
 job = Job.given()
 data = epochal.load(job.data, divisor=job.divisor)
