@@ -156,3 +156,50 @@ def test_nothing_needs_modules_that_only_posix_has(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+ALONE = """
+import importlib.metadata as metadata
+import sys
+
+from packaging.requirements import Requirement
+
+import epochal.cli
+
+needed, todo = set(), ["epochal"]
+while todo:
+    name = todo.pop().lower().replace("_", "-")
+    if name not in needed:
+        needed.add(name)
+        asked = map(Requirement, metadata.requires(name) or ())
+        todo += [of.name for of in asked if of.marker is None or of.marker.evaluate({"extra": ""})]
+of = {module: {name.lower().replace("_", "-") for name in names}
+      for module, names in metadata.packages_distributions().items()}
+
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if of.get(name.split(".")[0], needed) & needed or name.startswith("epochal"):
+            return None
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Hidden())
+assert "filelock" not in sys.modules, "what is hidden must not be there yet"
+sys.exit(epochal.cli.main(sys.argv[1:]))
+"""
+
+
+def test_what_is_installed_without_an_extra_is_enough(tmp_path):
+    for _ in range(2):  # the second run finds the programs of the first
+        done = subprocess.run(
+            [sys.executable, "-c", ALONE, "train", "--epochs", "2", "--model", "logistic"],
+            cwd=tmp_path,
+            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "programs")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Warning" not in done.stderr
+    assert any((tmp_path / "programs").iterdir())
