@@ -18,6 +18,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _programs = tempfile.TemporaryDirectory(prefix="epochal-programs-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+    os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(1 << 30)  # as the command has it where nothing is set
 # The user's own ledger of test sets is none of a test's business; commands that a test runs inherit this.
 os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="epochal-tests-")
 # Trackio reads this when it is imported, so it cannot differ from test to test.

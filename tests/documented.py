@@ -1,8 +1,8 @@
 """Runs the code blocks of one page, in their order, in the current folder: `python documented.py PAGE`.
 
-Of console blocks the lines that begin with `epochal` are run, trainings for two epochs unless they say how many.
-Python blocks are doctests where they have a prompt; one that begins with the name of a file, `# my_model.py`, becomes
-that file; other ones are executed.
+Of console blocks the lines that begin with `epochal` are run, trainings for two epochs unless they say how many, and
+`bench` on few rows. Python blocks are doctests where they have a prompt; one that begins with the name of a file,
+`# my_model.py`, becomes that file; other ones are executed.
 """
 
 import doctest
@@ -34,6 +34,8 @@ def console(block: str) -> None:
             continue
         if words[1] in ("train", "select") and "--epochs" not in words:
             words += ["--epochs", "2"]
+        if words[1] == "bench":
+            words += ["--rows", "1000", "--repeats", "1", "--epochs", "1"]
         code = main(words[1:])
         if code:
             sys.exit(f"{line}: left with {code}")

@@ -273,16 +273,16 @@ def agreed(resumed: dict, whole: dict) -> None:
         assert resumed[key] == whole[key]
 
 
-def counted_by_onnxruntime(place, run: str, rows: epochal.Split) -> int:
+def counted_by_onnxruntime(place, run: str, data: Dataset) -> int:
     """The wrong rows of the exported model: run by onnxruntime on the rows as they are stored."""
     extra("onnx", "onnxruntime")
     import onnxruntime
 
-    told = result("export", run, "--format", "onnx", cwd=place)["check"]
+    rows, told = data.test, result("export", run, "--format", "onnx", cwd=place)["check"]
     assert (told["rows"], told["differing"]) == (len(rows), 0)
     session = onnxruntime.InferenceSession(place / run / "export" / "model.onnx")
     batches = [session.run(["label"], {"x": rows.x[i : i + 500]})[0] for i in range(0, len(rows), 500)]
-    return int((np.concatenate(batches).astype(int) != rows.y).sum())
+    return sum(label != data.classes[y] for label, y in zip(np.concatenate(batches), rows.y, strict=True))
 
 
 @pytest.mark.parametrize("name", CNNS)
@@ -292,8 +292,8 @@ def test_killed_and_resumed_from_the_command_line(place, name):
     options = ["--epochs", "150", "--batch-size", "16", "--patience-steps", "100000"]
     resumed, whole = killed_and_resumed(place, name, "tiny.npz", *options)
     agreed(resumed, whole)
-    test = epochal.load(place / "tiny.npz").test
-    assert counted_by_onnxruntime(place, Path(resumed["run"]).name, test) == whole["test"]["wrong"]
+    data = epochal.load(place / "tiny.npz")
+    assert counted_by_onnxruntime(place, Path(resumed["run"]).name, data) == whole["test"]["wrong"]
 
 
 @pytest.mark.slow
@@ -303,6 +303,6 @@ def test_fashion_mnist_killed_and_resumed(place, name):
     options = ["--epochs", "2", "--batch-size", "100", "--optimizer", "adam"]
     resumed, whole = killed_and_resumed(place, name, "fashion-mnist", *options)
     agreed(resumed, whole)
-    test = epochal.load("fashion-mnist").test
-    assert counted_by_onnxruntime(place, Path(resumed["run"]).name, test) == whole["test"]["wrong"]
+    data = epochal.load("fashion-mnist")
+    assert counted_by_onnxruntime(place, Path(resumed["run"]).name, data) == whole["test"]["wrong"]
     assert whole["test"]["percent"] < 20

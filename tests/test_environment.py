@@ -190,16 +190,26 @@ sys.exit(epochal.cli.main(sys.argv[1:]))
 """
 
 
-def test_what_is_installed_without_an_extra_is_enough(tmp_path):
-    for _ in range(2):  # the second run finds the programs of the first
-        done = subprocess.run(
-            [sys.executable, "-c", ALONE, "train", "--epochs", "2", "--model", "logistic"],
-            cwd=tmp_path,
-            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "programs")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Warning" not in done.stderr
-    assert any((tmp_path / "programs").iterdir())
+def alone(place: Path) -> None:
+    """Train where nothing can be imported but what is declared; it must have nothing to complain of."""
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, "train", "--epochs", "2", "--model", "logistic"],
+        cwd=place,
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(place / "programs")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+
+
+def test_what_is_installed_without_an_extra_is_enough_and_half_a_program_is_swept(tmp_path):
+    alone(tmp_path)
+    programs = sorted((tmp_path / "programs").glob("*-cache"))
+    assert programs
+    torn = programs[0]  # as a kill leaves it
+    torn.write_bytes(torn.read_bytes()[:100])
+    torn.with_name(torn.name.removesuffix("-cache") + "-atime").unlink()
+    alone(tmp_path)
+    assert torn.stat().st_size > 100, "it is compiled, and kept, again"

@@ -42,12 +42,13 @@ def model(make: Callable[[Array], Any], made: Any) -> Model:
         whole = module(variables, key is not None)
         of, *state = whole if state_names else (whole,)
         asks = wants(of.__call__, "key", training=key is not None)
-        keys = jax.random.split(jax.random.key(0) if key is None else key, len(x))
+        # To infer, one key for all rows does, and leaves their number open for an export.
+        keys, axis = (jax.random.key(0), None) if key is None else (jax.random.split(key, len(x)), 0)
 
         def one(x: Array, key: Array) -> Any:
             return of(x, *state, **({"key": key} if asks else {}))
 
-        out = jax.vmap(one, axis_name=axis_name, out_axes=(0, None) if state else 0)(x, keys)
+        out = jax.vmap(one, (0, axis), (0, None) if state else 0, axis_name=axis_name)(x, keys)
         if not state:
             return out, ()
         return out[0], dict(zip(state_names, jax.tree.leaves(out[1]), strict=True))
