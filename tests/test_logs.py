@@ -224,6 +224,7 @@ def test_a_store_that_cannot_be_opened_is_told_before_training(tmp_path):
     assert "epoch 1" not in done.stderr
 
 
+@pytest.mark.filterwarnings("default")
 def test_the_command_line_logs_and_a_resumed_run_goes_on_with_its_logs(tmp_path):
     for tool in TOOLS:
         extra(*EXTRAS[tool])
