@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from epochal.errors import DataError
+from epochal.lending import frozen
 from epochal.rows import BLOCK_BYTES, FileRows, Rows, as_rows, blocks
 
 _DIGEST_BYTES = 32
@@ -34,8 +35,7 @@ def features(x: Any, where: str) -> Rows:
             f"{where}: the split is empty, its features have shape {list(x.shape)}; leave it out or fill it"
         )
     if isinstance(x, np.ndarray) and not x.dtype.isnative:
-        x = x.astype(x.dtype.newbyteorder("="))
-        x.flags.writeable = False  # ours alone, so that the device may take the memory as it is
+        x = frozen(x.astype(x.dtype.newbyteorder("=")))  # ours alone
     if x.dtype.kind == "b" and any(block.view(np.uint8).max() > 1 for _, block in blocks(x)):
         raise DataError(f"{where}: some booleans are neither 0 nor 1; the data are damaged, fetch or write them again")
     if span := _span(x.dtype):

@@ -6,20 +6,17 @@ the same arithmetic on it as on resident rows, and all chunks have one shape, so
 """
 
 from collections.abc import Callable, Iterator
-from math import prod
 
 import numpy as np
 
 from epochal.dataset import Split
 from epochal.epoch import Rows
-from epochal.placement import HostRows, Work, frozen, precision, put, put_rows
+from epochal.lending import frozen, zeros
+from epochal.placement import HostRows, Work, precision, put, put_rows
 from epochal.plan import Order
 from epochal.rows import Rows as AnyRows
 from epochal.rows import gather
 from epochal.stream import Stream
-
-ALIGNMENT = 64
-"""Bytes: XLA's CPU client uses memory of NumPy's as it is where it begins at a multiple of this, and copies it else."""
 
 
 def planned(steps: int) -> int:
@@ -121,7 +118,7 @@ class Chunked:
 
         def copied(of: AnyRows) -> np.ndarray:
             # Always new memory: a device array on a CPU may go on using the old one.
-            out = _zeros((room, *of.shape[1:]), of.dtype)
+            out = zeros((room, *of.shape[1:]), of.dtype)  # what is never read has a value too
             gather(of, rows, out[: len(rows)])
             return frozen(out)
 
@@ -146,11 +143,3 @@ class ChunkedEpoch:
                 self._held = (chunk, self.chunked.chunk(self.number, chunk))
             begin, end = max(first - chunk * size, 0), min(last - chunk * size, size)
             yield self._held[1]._replace(first=np.int32(begin), last=np.int32(end))
-
-
-def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Zeros, so that what is never read has a value, where a device on the host takes them without a copy."""
-    size = prod(shape) * dtype.itemsize
-    memory = np.zeros(size + ALIGNMENT, np.uint8)
-    begin = -memory.ctypes.data % ALIGNMENT
-    return memory[begin : begin + size].view(dtype).reshape(shape)

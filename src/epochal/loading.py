@@ -11,9 +11,10 @@ from epochal import checks, labels, splitting
 from epochal.dataset import SPLITS, Dataset, Split
 from epochal.errors import DataError, RecipeError
 from epochal.features import features
+from epochal.lending import frozen, zeros
 from epochal.preprocessing import Preprocessing
 from epochal.reading import Reading
-from epochal.rows import Rows, joined
+from epochal.rows import Rows, gather, joined
 from epochal.sources import Part, Raw, read
 from epochal.sources.files import locate, memory_limit
 from epochal.storage import stored
@@ -174,7 +175,7 @@ def _features(x: Any, preprocessing: Preprocessing | None, where: str, limit: in
         raise DataError(f"{where}: holds {'a table' if isinstance(x, Table) else 'arrays'}, but {there} was trained on")
     if preprocessing is not None:
         found, note = features(preprocessing, x, where, limit)
-        return _sealed(found), note
+        return frozen(found), note
     return _view(checks.features(x, where)), ""
 
 
@@ -205,17 +206,17 @@ def _take(held: Any, rows: np.ndarray) -> Any:
         return Part(_take(held.x, rows), None, groups, times)
     if not isinstance(held, Table) and len(rows) and rows[-1] - rows[0] == len(rows) - 1:
         return held[rows[0] : rows[-1] + 1]  # a slice copies nothing
-    return _sealed(held[rows])
+    if isinstance(held, np.ndarray):
+        out = zeros((len(rows), *held.shape[1:]), held.dtype)
+        gather(held, rows, out)
+        return frozen(out)
+    return held[rows]
 
 
 def _view(x: Rows) -> Rows:
     """Rows that cannot be written to: the caller may still write to an array of theirs, we never do."""
-    return _sealed(x.view()) if isinstance(x, np.ndarray) else x
-
-
-def _sealed(x: Any) -> Any:
-    """`x`, and where it is a new array of ours, one that nobody can write to: the device may take it as it is."""
     if isinstance(x, np.ndarray):
+        x = x.view()
         x.flags.writeable = False
     return x
 

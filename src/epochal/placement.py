@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from epochal.epoch import Rows
+from epochal.lending import copied, is_frozen
 from epochal.memory import available_bytes
 from epochal.scaling import terms
 
@@ -69,7 +70,7 @@ def put(array: np.ndarray) -> Array:
     """`array` on the device. The caller may write to its own array afterwards; the device does not see it."""
     # On a CPU device_put may take the memory of a NumPy array as it is. That is what we want of arrays that nobody can
     # write to; an array of the caller's is copied first, lest the caller's next write reach the device.
-    return jax.device_put(array if _is_frozen(array) else np.array(array))
+    return jax.device_put(array if is_frozen(array) else copied(array))
 
 
 class HostRows(NamedTuple):
@@ -94,21 +95,3 @@ def granted_bytes() -> int:
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
     return available_bytes()
-
-
-def frozen(array: np.ndarray) -> np.ndarray:
-    """`array`, to which nobody can write any more, nor to the memory that it is a view of."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base.flags.writeable = False
-        base = base.base
-    return array
-
-
-def _is_frozen(array: np.ndarray) -> bool:
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        if base.flags.writeable:
-            return False
-        base = base.base
-    return isinstance(base, (bytes, memoryview, type(None)))

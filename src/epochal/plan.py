@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from epochal.draws import permutation, windows
+from epochal.lending import zeros
 
 WINDOW_BLOCKS = 16
 """Blocks that are shuffled into one another in the order `blocks`."""
@@ -87,7 +88,7 @@ class Plan:
         Behind a smaller last minibatch its first row is repeated; those repeats have weight zero in the step.
         """
         order = self.order(epoch)
-        index = np.empty(self.steps * self.batch_size, np.int32)
+        index = zeros([self.steps * self.batch_size], np.int32)
         used = min(self.rows, len(index))
         index[:used] = order[:used]
         index[used:] = order[used - used % self.batch_size] if used < len(index) else 0

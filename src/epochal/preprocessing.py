@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from epochal.errors import CapacityError, DataError
+from epochal.lending import zeros
 from epochal.memory import format_bytes
 from epochal.table import Column, Table
 
@@ -224,7 +225,7 @@ def _listed(names: list[str]) -> str:
 
 def _zeros(rows: int, width: int, where: str) -> np.ndarray:
     try:
-        return np.zeros((rows, width), np.float32)
+        return zeros((rows, width), np.float32)
     except MemoryError:
         raise CapacityError(
             f"{where}: {rows:,} rows of {width:,} features take {format_bytes(rows * width * 4)}, more than there is; "

@@ -13,8 +13,9 @@ from epochal.chunked import Chunked, planned
 from epochal.dataset import Split
 from epochal.epoch import SCORING_BLOCK, Rows
 from epochal.errors import CapacityError
+from epochal.lending import frozen
 from epochal.memory import format_bytes
-from epochal.placement import HostRows, Placed, Work, frozen, put, put_rows
+from epochal.placement import HostRows, Placed, Work, put, put_rows
 from epochal.plan import Order
 from epochal.rows import as_array
 from epochal.stream import BUFFERS, Stream

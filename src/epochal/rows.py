@@ -15,6 +15,7 @@ import numpy as np
 
 from epochal.disk import File, MappedFile
 from epochal.errors import DataError
+from epochal.lending import frozen, zeros
 
 BLOCK_BYTES = 1 << 24
 """Bytes of rows that are looked at in one go."""
@@ -72,7 +73,7 @@ class FileRows:
 
     def gather(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The rows numbered `rows`, in that order, in new memory or in `out`. Raises DataError for a changed file."""
-        out = np.empty((len(rows), *self.shape[1:]), self.dtype) if out is None else out
+        out = zeros((len(rows), *self.shape[1:]), self.dtype) if out is None else out
         numbers = rows if self.index is None else self.index[rows]
         step = max(1, _PIECE_BYTES // self.source.width)
         for begin in range(0, len(numbers), step):
@@ -172,10 +173,7 @@ def blocks(x: Rows, size: int = 0) -> Iterator[tuple[int, np.ndarray]]:
 
 def as_array(x: Rows) -> np.ndarray:
     """All rows as an array; what is read for it nobody else can write to."""
-    if isinstance(x, FileRows):
-        x = np.asarray(x)
-        x.flags.writeable = False
-    return x
+    return frozen(np.asarray(x)) if isinstance(x, FileRows) else x
 
 
 def gather(x: Rows, rows: np.ndarray, out: np.ndarray) -> None:

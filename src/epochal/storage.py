@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from epochal.errors import DataError
+from epochal.lending import frozen, zeros
 from epochal.rows import FileRows, Rows, blocks
 
 
@@ -20,7 +21,7 @@ def stored(x: Rows, storage: str, where: str) -> tuple[Rows, str]:
     if target == x.dtype:
         return x, ""
     # Rows of a file stay there, and are cast whenever they are read.
-    out = x.narrowed(target) if isinstance(x, FileRows) else np.empty(x.shape, target)
+    out = x.narrowed(target) if isinstance(x, FileRows) else zeros(x.shape, target)
     largest = 0.0
     for begin, block in blocks(x):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -36,6 +37,4 @@ def stored(x: Rows, storage: str, where: str) -> tuple[Rows, str]:
         largest = max(largest, float(lost.max()))
         if isinstance(out, np.ndarray):
             out[begin : begin + len(block)] = part
-    if isinstance(out, np.ndarray):
-        out.flags.writeable = False
-    return out, f"stored as {storage}; the largest rounding of a feature is {largest:.3g}" if largest else ""
+    return frozen(out), f"stored as {storage}; the largest rounding of a feature is {largest:.3g}" if largest else ""

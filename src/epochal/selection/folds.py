@@ -10,6 +10,7 @@ import numpy as np
 from epochal.dataset import Dataset, Split
 from epochal.draws import permutation
 from epochal.errors import DataError
+from epochal.lending import frozen
 from epochal.rows import FileRows
 
 
@@ -24,9 +25,7 @@ def joined(data: Dataset) -> Split:
     weight = None
     if data.train.weight is not None or data.valid.weight is not None:
         weight = np.concatenate([np.ones(len(s)) if s.weight is None else s.weight for s in (data.train, data.valid)])
-    for array in (x, y):
-        array.flags.writeable = False  # the device may take it as it is
-    return Split(x, y, data.divisor, weight)
+    return Split(frozen(x), frozen(y), data.divisor, weight)
 
 
 def folds(data: Dataset, count: int, seed: int) -> list[Dataset]:
@@ -52,7 +51,7 @@ def _rows(whole: Split, rows: np.ndarray) -> Split:
     split = whole[rows]
     for array in split:
         assert isinstance(array, np.ndarray)
-        array.flags.writeable = False
+        frozen(array)
     return split
 
 

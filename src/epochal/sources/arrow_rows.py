@@ -8,6 +8,7 @@ import numpy as np
 
 from epochal.columns import Writer
 from epochal.errors import DataError
+from epochal.lending import frozen
 from epochal.memory import format_bytes
 from epochal.sources import columnar
 from epochal.sources.files import TooLarge
@@ -95,9 +96,7 @@ def arrays(batches: Batches, column: str, limit: int) -> np.ndarray:
                 f"{where}: column {column!r} takes more than {format_bytes(limit)}, the memory granted for reading; "
                 f"grant more with --host-memory (memory_bytes=…)"
             )
-    out = np.concatenate(pieces)
-    out.flags.writeable = False
-    return out
+    return frozen(np.concatenate(pieces))
 
 
 def array_pieces(batches: Batches, column: str) -> Iterator[tuple[str, np.ndarray]]:

@@ -12,6 +12,7 @@ import numpy as np
 from epochal import spool
 from epochal.columns import HARMLESS_BYTES, MOST_FOLD
 from epochal.errors import DataError
+from epochal.lending import frozen
 from epochal.reading import Reading
 from epochal.rows import Rows
 from epochal.sources import arrow_files, arrow_rows, isolated, kept
@@ -100,8 +101,7 @@ class Files:
         if entry is None or entry.bytes <= self.limit:
             answer = self._called(arrow_files.read_arrays, column, self.limit)
             if "larger" not in answer:
-                answer["x"].flags.writeable = False
-                return answer["x"], []
+                return frozen(answer["x"]), []
             with spool.making(key) as making:
                 most = max(MOST_FOLD * self._size, HARMLESS_BYTES)
                 file = str(making.folder / ROWS)

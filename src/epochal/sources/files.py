@@ -4,11 +4,14 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
+
+import numpy as np
 
 from epochal import spool
 from epochal.disk import MappedFile
 from epochal.errors import DataError, RecipeError
+from epochal.lending import zeros
 from epochal.memory import available_bytes, format_bytes, parse_bytes
 
 
@@ -78,12 +81,27 @@ def read_bytes(path: Path, limit: int, *, mappable: bool = False) -> memoryview:
     return memoryview(out).toreadonly()
 
 
-def _plain(file: BinaryIO, path: Path, limit: int) -> bytearray:
-    _bounded(path.stat().st_size, limit, path)
-    out = bytearray()
-    while piece := file.read(_BURST):
+def filled(file: IO[bytes], size: int) -> memoryview:
+    """The next `size` bytes of `file`, or those that there are, read-only, where a device may take them as they are."""
+    out, end = zeros([size], np.uint8).data, 0
+    while piece := file.read(min(_BURST, size - end)):
+        out[end : end + len(piece)] = piece
+        end += len(piece)
+    return out[:end].toreadonly()
+
+
+def _plain(file: BinaryIO, path: Path, limit: int) -> bytearray | memoryview:
+    size = path.stat().st_size
+    _bounded(size, limit, path)
+    begun = filled(file, size)
+    piece = file.read(_BURST)
+    if not piece:
+        return begun
+    out = bytearray(begun)  # it is no plain file, or it grows
+    while piece:
         out += piece
         _bounded(len(out), limit, path)
+        piece = file.read(_BURST)
     return out
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from epochal.errors import DataError
 from epochal.memory import format_bytes
-from epochal.sources.files import brief, read_bytes
+from epochal.sources.files import brief, filled, read_bytes
 from epochal.sources.raw import Part, Raw
 
 _HEADER_BYTES = 1 << 16  # NumPy refuses headers above 10,000 bytes
@@ -104,8 +104,8 @@ def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> 
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{path}: {info.filename}: this compression is not read; write it with np.savez_compressed")
     with archive.open(info) as file:
-        # read(n) inflates n bytes and then checks their CRC; read() would inflate all there is, whatever is declared.
-        return read_npy(file.read(info.file_size), f"{path}: {info.filename}")
+        # As many bytes as are declared are inflated, and then their CRC is checked; read() would inflate all there is.
+        return read_npy(filled(file, info.file_size), f"{path}: {info.filename}")
 
 
 def read_npy(data: bytes | memoryview, where: str) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from epochal import spool
 from epochal.disk import Output
 from epochal.errors import DataError
+from epochal.lending import frozen, zeros
 from epochal.rows import Rows, blocks, file_rows
 from epochal.spool import Entry
 
@@ -84,15 +85,14 @@ class Room:
             told = self._entry.told
             x = stored(self._entry, tuple(told["shape"]), np.dtype(np.uint8))
             return x, Counter(told["done"]), [self._entry.note("the images take", self.limit)]
-        self._x.flags.writeable = False
-        return self._x, self.done, []
+        return frozen(self._x), self.done, []
 
     def _widen(self, shape: tuple[int, ...]) -> None:
         """Make room for images of a new shape, and bring those that are there already."""
         size = self.rows * prod(shape)
         before, self._shape = self._shape, shape
         if self._told is None or size <= self.limit:
-            room = np.empty((self.rows, *shape), np.uint8)
+            room = zeros((self.rows, *shape), np.uint8)
             if self.end:  # they were grey
                 room[: self.end] = self._x[: self.end, ..., None]
             self._x = room
