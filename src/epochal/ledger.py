@@ -68,12 +68,17 @@ def of_data(fingerprint: str) -> Path:
     return platformdirs.user_data_path("epochal", appauthor=False) / "test-ledger" / f"{fingerprint}.jsonl"
 
 
-def openings(fingerprint: str) -> int:
-    """How often the test split of a data set has been opened so far by this user, as far as can be read."""
+def openings(fingerprint: str, until: dict[str, Any] | None = None) -> int:
+    """How often the test split of a data set has been opened by this user, as far as can be read.
+
+    So far, or before the opening `until`, one of the `entries` of a run.
+    """
     try:
-        return len(journal.lines(of_data(fingerprint)))
+        lines = journal.lines(of_data(fingerprint))
     except (OSError, RuntimeError):
         return 0
+    begins = [text.startswith(journal.line(until)[:-2]) for text in lines] if until else []
+    return begins.index(True) if True in begins else len(lines)
 
 
 def told(before: int) -> str:

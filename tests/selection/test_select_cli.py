@@ -62,12 +62,14 @@ def test_the_chosen_one_is_an_ordinary_run(place, selected):
 def test_the_ledger_counts_over_processes_commands_and_runs(place, selected):
     home = {"XDG_DATA_HOME": str(place / "ledgers")}
     counts = []
-    for words in (("train", "--epochs", 1), ("evaluate", Path("s") / "run"), ("train", "--epochs", 1)):
+    train = ("train", "--epochs", 1, "--out", "first")
+    for words in (train, ("evaluate", Path("s") / "run"), ("train", "--epochs", 1), ("resume", "first")):
         counts.append(epochal(*words, cwd=place, **home).stdout)
     told = result(*GRID[:4], "0.1", "--epochs", 1, "--open-test", cwd=place, **home)
     assert "never opened before" in counts[0]
     assert "opened once before" in counts[1]
     assert "opened 2 times before" in counts[2]
+    assert "never opened before" in counts[3], "its own opening, and those since, do not count as before it"
     assert told["test_opened_before"] == 3
     assert told["test"]["of"] == 299
 
@@ -199,6 +201,8 @@ small, large = flat(10), flat(100)
 def test_a_damaged_trial_is_done_again_and_a_torn_line_is_cut(place, selected):
     path = place / "s"
     table = (path / "results.csv").read_text()
+    result("evaluate", path / "run", cwd=place)
+    openings = (path / "run" / "test-ledger.jsonl").read_text()
     victim = sorted((path / "trials").iterdir())[2]
     _flip(victim)
     with (path / "journal.jsonl").open("a") as file:
@@ -207,7 +211,7 @@ def test_a_damaged_trial_is_done_again_and_a_torn_line_is_cut(place, selected):
     assert done.returncode == 0, done.stderr
     assert "the trial is done again" in done.stderr
     assert (path / "results.csv").read_text() == table
-    assert (path / "run" / "test-ledger.jsonl").exists(), "the run stays, with its ledger"
+    assert (path / "run" / "test-ledger.jsonl").read_text() == openings, "the run stays, with its ledger"
     assert len(Journal(path).lines()) >= 2
 
 

@@ -62,14 +62,13 @@ def finish(
     from epochal.logs import Log
 
     training, path = folder.training, folder.path
-    before = ledger.openings(training.data.fingerprint)
     # Whatever happens on the way, the state is saved before the folder is let go of.
     with folder, Log(path, training, log) as told, closing(folder.moments()) as moments:
         try:
             watch(told.follow(moments), training, quiet=quiet)
             with signals.raising():
                 fit = training.fit(path)
-                test = None if folder.keeping.no_test else _test(fit, path)
+                test, before = (None, 0) if folder.keeping.no_test else tested(fit)
             if test is not None:
                 told.test(test)
         except DivergedError as error:
@@ -92,15 +91,22 @@ def resume_line(path: "Path") -> str:
     return f"epochal resume {shlex.quote(str(path))}"
 
 
-def _test(fit: "Fit", path: "Path") -> Score:
-    """The score of the test split, which is opened unless the ledger has it for these parameters.
+def tested(fit: "Fit") -> tuple[Score, int]:
+    """The score of the test split, and how often it had been opened before.
 
-    A run that was killed after it had opened the split does not open it twice.
+    It is opened unless the run's ledger has it for these parameters: a run that was killed after it had opened the
+    split does not open it twice.
     """
     from epochal import ledger
 
-    opened = [entry for entry in ledger.entries(path) if entry["parameters_sha256"] == fit.parameters_sha256]
-    return Score(opened[-1]["test"]["wrong"], opened[-1]["test"]["of"]) if opened else fit.test()
+    assert fit.folder
+    assert fit.data
+    for entry in ledger.entries(fit.folder):
+        if entry["parameters_sha256"] == fit.parameters_sha256:
+            score = Score(entry["test"]["wrong"], entry["test"]["of"])
+            return score, ledger.openings(fit.data.fingerprint, until=entry)
+    before = ledger.openings(fit.data.fingerprint)
+    return fit.test(), before
 
 
 def _interrupted(folder: "RunFolder", signals: Signals, seconds: dict[str, float], *, as_json: bool) -> int:

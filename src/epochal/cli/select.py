@@ -180,16 +180,12 @@ def drain(session: "Session", signals: "Signals", seconds: dict[str, float], *, 
 def _opened(selected: "Selected", *, open_test: bool) -> tuple[Any, int]:
     """The test score of the chosen one, opened now or before a resume; and how often it had been opened before."""
     from epochal import ledger
-    from epochal.score import Score
+    from epochal.cli.output import tested
 
     fit = selected.fit
     if fit is None or fit.data is None:
         return None, 0
-    before = ledger.openings(fit.data.fingerprint)
-    if not open_test:
-        return None, before
-    done = ledger.entries(fit.folder) if fit.folder else []
-    return (Score(done[-1]["test"]["wrong"], done[-1]["test"]["of"]) if done else fit.test()), before
+    return tested(fit) if open_test else (None, ledger.openings(fit.data.fingerprint))
 
 
 def _test_told(test: Any, before: int) -> dict[str, Any]:
