@@ -17,6 +17,8 @@ from epochal import record, rows
 from epochal.cli.doctor import diagnose, graphics_cards
 from epochal.extras import EXTRAS
 from epochal.rows import FileRows
+from epochal.sources.files import read_bytes
+from epochal.sources.npy import read_npy
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-8]")
 CPU = [{"platform": "cpu", "kind": "cpu", "free_bytes": None}]
@@ -133,14 +135,10 @@ def on_a_terminal(words, folder: Path, **environment: str) -> str:
 
 
 def test_rows_of_a_file_are_read_where_there_is_no_preadv(tmp_path, monkeypatch):
-    import epochal
-
     x = np.random.default_rng(0).integers(0, 256, (300, 7), dtype=np.uint8)
     np.save(tmp_path / "x.npy", x)
     monkeypatch.delattr(os, "preadv")
-    data = epochal.sources.npy.read_npy(
-        epochal.sources.files.read_bytes(tmp_path / "x.npy", 100, mappable=True), str(tmp_path / "x.npy")
-    )
+    data = read_npy(read_bytes(tmp_path / "x.npy", 100, mappable=True), str(tmp_path / "x.npy"))
     found = rows.as_rows(data)
     assert isinstance(found, FileRows)
     chosen = np.array([5, 4, 299, 0, 0, 17])

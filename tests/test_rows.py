@@ -12,6 +12,8 @@ import epochal
 from conftest import blobs
 from epochal import rows
 from epochal.rows import FileRows, as_rows, blocks
+from epochal.sources.files import read_bytes
+from epochal.sources.npy import read_npy
 from refusals import refusal
 
 
@@ -24,7 +26,7 @@ def stored(tmp_path_factory):
 
 
 def opened(path) -> FileRows:
-    data = epochal.sources.npy.read_npy(epochal.sources.files.read_bytes(path, 100, mappable=True), str(path))
+    data = read_npy(read_bytes(path, 100, mappable=True), str(path))
     found = as_rows(data)
     assert isinstance(found, FileRows)
     return found

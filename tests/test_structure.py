@@ -115,3 +115,25 @@ def test_importing_epochal_and_asking_for_help_imports_no_jax():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "train" in done.stdout
+
+
+def test_a_command_imports_the_readers_and_commands_that_it_needs(tmp_path):
+    code = (
+        "import sys, epochal.cli\n"
+        "code = epochal.cli.main(['train', 'digits', '--epochs', '1', '--quiet'])\n"
+        "readers = {name for name in sys.modules if name.startswith('epochal.sources.')}\n"
+        "heavy = {'pandas', 'PIL', 'pyarrow', 'epochal.cli.select', 'epochal.selection'} & set(sys.modules)\n"
+        "print(sorted(readers)); sys.exit(code or (f'imported {heavy}' if heavy else 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    readers = {f"epochal.sources.{name}" for name in ("files", "idx", "named", "raw")}
+    assert done.stdout.splitlines()[-1] == str(sorted(readers))
+
+
+def test_the_overview_of_the_commands_says_what_each_is_for():
+    done = subprocess.run([sys.executable, "-m", "epochal"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip("│ \n").split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith("│")]
+    told = {words[0] for words in lines if len(words) == 2}
+    assert told >= {path.stem for path in (SOURCE / "cli").glob("*.py") if f"def {path.stem}(" in path.read_text()}

@@ -1,4 +1,7 @@
-"""The command line: one module a command, none with logic of its own. JAX is imported by the commands that compute."""
+"""The command line: one module a command, none with logic of its own.
+
+A command is imported when it is called, JAX by the commands that compute.
+"""
 
 import io
 import json
@@ -13,19 +16,8 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Toml
 
 from epochal import __version__
-from epochal.cli.bench import bench
-from epochal.cli.compare import compare
 from epochal.cli.compilation import keep_programs
-from epochal.cli.doctor import doctor
-from epochal.cli.evaluate import evaluate
-from epochal.cli.export import export
-from epochal.cli.inspect import inspect
-from epochal.cli.predict import predict
-from epochal.cli.reproduce import reproduce
-from epochal.cli.resume import resume
-from epochal.cli.select import select
 from epochal.cli.signals import Interrupted
-from epochal.cli.train import train
 from epochal.errors import EpochalError
 
 app = App(
@@ -34,8 +26,11 @@ app = App(
     version=__version__,
     result_action="return_value",
 )
-for command in (train, select, resume, evaluate, compare, predict, inspect, export, reproduce, bench, doctor):
-    app.command(command)
+COMMANDS = (
+    "train", "select", "resume", "evaluate", "compare", "predict", "inspect", "export", "reproduce", "bench", "doctor",
+)  # fmt: skip
+for name in COMMANDS:
+    app.command(f"epochal.cli.{name}:{name}", name=name)
 app.register_install_completion_command(help="Install completion for this shell: bash, zsh or fish.")
 
 
@@ -46,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app.config = _config(words)
         keep_programs()
+        if not words or words[0].startswith("-"):
+            app.resolved_commands()  # the overview says what each is for
         code = app(words, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return code or 0

@@ -1,22 +1,18 @@
-"""Readers, one file a format: from a path, a name or objects to arrays in the file's dtype. Nothing is executed."""
+"""Readers, one file a format: from a path, a name or objects to arrays in the file's dtype. Nothing is executed.
 
-from collections.abc import Callable, Mapping
+A reader is imported where its format is met: all of them take as long to import as a small data set to train on.
+"""
+
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from epochal.errors import DataError
 from epochal.reading import Reading
-from epochal.sources import arrays, arrow, frames, idx, images, named, npy, tables, tutorials
+from epochal.sources import named
 from epochal.sources.files import locate, memory_limit, read_bytes
 from epochal.sources.raw import Part, Raw
-
-_READERS: dict[str, Callable[[Path, Reading, int], Raw]] = {
-    ".pkl": lambda path, reading, limit: tutorials.read(path, limit),
-    ".pickle": lambda path, reading, limit: tutorials.read(path, limit),
-    ".npz": lambda path, reading, limit: npy.read_archive(path, limit),
-    ".npy": lambda path, reading, limit: npy.read_array(path, limit),
-}
 
 
 def read(source: Any, reading: Reading, *, labelled: bool = True) -> Raw:
@@ -36,6 +32,8 @@ def read(source: Any, reading: Reading, *, labelled: bool = True) -> Raw:
 def _read_one(source: Any, reading: Reading, limit: int, labelled: bool) -> Raw:
     if isinstance(source, (str, Path)):
         return _read_named(source, reading, limit, labelled)
+    from epochal.sources import arrays, arrow, frames
+
     if arrow.is_dataset(source):
         return arrow.read_object(source, reading, limit, labelled=labelled)
     if frames.holds_frames(source):
@@ -50,14 +48,26 @@ def _read_named(source: str | Path, reading: Reading, limit: int, labelled: bool
     if path is None:
         if str(source).lower() in named.NAMES:
             return named.read(str(source).lower(), offline=reading.offline, limit=limit)
+        from epochal.sources import tables
+
         if files := tables.matching(str(source)):
             return tables.read_table(files, reading, limit, labelled=labelled, name=str(source))
         raise DataError(_unknown(str(source)))
     if path.is_dir():
         return _read_folder(path, reading, limit, labelled)
+    return _read_file(path, reading, limit, labelled)
+
+
+def _read_file(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:
+    from epochal.sources import idx, npy, tables, tutorials
+
     suffix = tables.suffix_of(path)
-    if reader := _READERS.get(suffix):
-        return reader(path, reading, limit)
+    if suffix in (".pkl", ".pickle"):
+        return tutorials.read(path, limit)
+    if suffix == ".npz":
+        return npy.read_archive(path, limit)
+    if suffix == ".npy":
+        return npy.read_array(path, limit)
     if suffix in tables.SUFFIXES:
         return tables.read_table(path, reading, limit, labelled=labelled)
     if idx.is_idx(path):
@@ -69,6 +79,8 @@ def _read_named(source: str | Path, reading: Reading, limit: int, labelled: bool
 
 
 def _read_folder(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:
+    from epochal.sources import arrow, idx, images
+
     if arrow.is_saved(path):
         return arrow.read_saved(path, reading, limit, labelled=labelled)
     if any(path.glob("*-ubyte*")):
@@ -100,6 +112,8 @@ def _labelled(raw: Raw, labels: Any, limit: int) -> Raw:
     """`raw`, whose only split has no labels, with these: an array, or a file of one (`.npy` or IDX)."""
     if list(raw.splits) != ["train"] or raw.splits["train"].y is not None:
         raise DataError(f"{raw.name}: holds labels or splits of its own, and labels are given; leave labels=… out")
+    from epochal.sources import arrays, idx, npy
+
     files = raw.files
     if isinstance(labels, (str, Path)):
         path = locate(labels)
