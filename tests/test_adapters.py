@@ -285,7 +285,7 @@ def counted_by_onnxruntime(place, run: str, data: Dataset) -> int:
     return sum(label != data.classes[y] for label, y in zip(np.concatenate(batches), rows.y, strict=True))
 
 
-@pytest.mark.parametrize("name", CNNS)
+@pytest.mark.parametrize("name", [CNNS[0], pytest.param(CNNS[1], marks=pytest.mark.slow)])
 def test_killed_and_resumed_from_the_command_line(place, name):
     x, y = images(160)
     np.savez(place / "tiny.npz", x=x, y=y)

@@ -60,7 +60,9 @@ def assert_agree(ours, theirs, tolerance):
         np.testing.assert_allclose(np.asarray(a, np.float64), np.asarray(b, np.float64), rtol=0, atol=tolerance * size)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 1e-5), pytest.param("float64", 1e-12, marks=pytest.mark.slow)]
+)
 @settings(max_examples=15)
 @given(drawn=convolutions(), block=st.sampled_from([1, 2000, 10**6]))
 def test_values_and_gradients_are_the_librarys(dtype, tolerance, drawn, block):

@@ -28,6 +28,7 @@ def test_logistic_regression_gives_the_published_counts_after_74_epochs(pickled_
     assert "7.489583 %   74 epochs, 1.94 epochs/s" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_in_double_precision_too(pickled_mnist):
     import dataclasses
