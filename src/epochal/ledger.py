@@ -77,8 +77,8 @@ def openings(fingerprint: str, until: dict[str, Any] | None = None) -> int:
         lines = journal.lines(of_data(fingerprint))
     except (OSError, RuntimeError):
         return 0
-    begins = [text.startswith(journal.line(until)[:-2]) for text in lines] if until else []
-    return begins.index(True) if True in begins else len(lines)
+    own = journal.line(until)[:-2] if until else None  # the user's ledger adds the run to it
+    return next((number for number, text in enumerate(lines) if own and text.startswith(own)), len(lines))
 
 
 def told(before: int) -> str:

@@ -73,7 +73,7 @@ class FileRows:
 
     def gather(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The rows numbered `rows`, in that order, in new memory or in `out`. Raises DataError for a changed file."""
-        out = zeros((len(rows), *self.shape[1:]), self.dtype) if out is None else out
+        out = np.empty((len(rows), *self.shape[1:]), self.dtype) if out is None else out
         numbers = rows if self.index is None else self.index[rows]
         step = max(1, _PIECE_BYTES // self.source.width)
         for begin in range(0, len(numbers), step):
@@ -173,7 +173,9 @@ def blocks(x: Rows, size: int = 0) -> Iterator[tuple[int, np.ndarray]]:
 
 def as_array(x: Rows) -> np.ndarray:
     """All rows as an array; what is read for it nobody else can write to."""
-    return frozen(np.asarray(x)) if isinstance(x, FileRows) else x
+    if isinstance(x, FileRows):
+        return frozen(x.gather(np.arange(len(x)), zeros(x.shape, x.dtype)))
+    return x
 
 
 def gather(x: Rows, rows: np.ndarray, out: np.ndarray) -> None:
