@@ -12,6 +12,39 @@ A message is one to three lines: the place first, then what was found against wh
 The command line prints it as it stands and leaves with the class's `exit_code`; a traceback is never part of it.
 """
 
+import shlex
+from typing import Any
+
+_ON_COMMAND_LINE = [False]
+
+
+class DataWarning(UserWarning):
+    """Something about the data that a user should know; the same words are among the notes of the data set."""
+
+
+def speak_of_options() -> None:
+    """Let messages name the command line's options (`--drop id`) from now on, not Python's parameters."""
+    _ON_COMMAND_LINE[0] = True
+
+
+def speaks_of_options() -> bool:
+    """Whether messages name the command line's options."""
+    return _ON_COMMAND_LINE[0]
+
+
+def option(name: str, value: Any = None) -> str:
+    """How the user at hand writes the option `name`: `drop='id'` in Python, `--drop id` on the command line.
+
+    Without a value: `drop=…`, or `--drop`. A value True is a flag.
+
+    >>> option("drop", "id"), option("label"), option("host_memory", "4GB"), option("skip_unlabelled", True)
+    ("drop='id'", 'label=…', "host_memory='4GB'", 'skip_unlabelled=True')
+    """
+    if not speaks_of_options():
+        return f"{name}=…" if value is None else f"{name}={value!r}"
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is None or value is True else f"{flag} {shlex.quote(str(value))}"
+
 
 class EpochalError(Exception):
     """Root of every exception raised on purpose; catch it to catch them all."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from epochal import checks, labels, splitting
 from epochal.dataset import SPLITS, Dataset, Split
-from epochal.errors import DataError, RecipeError
+from epochal.errors import DataError, DataWarning, RecipeError
 from epochal.features import features
 from epochal.lending import frozen, zeros
 from epochal.preprocessing import Preprocessing
@@ -85,7 +85,7 @@ def assemble(raw: Raw, reading: Reading) -> Dataset:
     shared = checks.shared_rows(splits["train"].x, splits["test"].x)
     if shared:
         note = f"{raw.name}: {shared:,} of {len(splits['test']):,} test rows are identical to a train row"
-        warnings.warn(note, stacklevel=3)
+        warnings.warn(note, DataWarning, stacklevel=3)
         notes.append(note)
     train, valid, test = (splits[name] for name in SPLITS)
     return Dataset(

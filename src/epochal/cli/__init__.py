@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from cyclopts.config import Toml
 from epochal import __version__
 from epochal.cli.compilation import keep_programs
 from epochal.cli.signals import Interrupted
-from epochal.errors import EpochalError
+from epochal.errors import DataWarning, EpochalError, speak_of_options
 
 app = App(
     name="epochal",
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 our fault, 2 bad input, 3 diverged, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _speak_utf8()
+    speak_of_options()
+    warnings.simplefilter("ignore", DataWarning)  # what they say is among the notes, which every command prints
     try:
         app.config = _config(words)
         keep_programs()

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from epochal.errors import DataError
+from epochal.errors import DataError, option, speak_of_options, speaks_of_options
 from epochal.memory import format_bytes
 
 START_BYTES = 2 << 30
@@ -41,7 +41,9 @@ def call(function: Callable[..., Any], *arguments: Any, where: str, memory_bytes
     with the child's traceback for any other exception.
     """
     words = [sys.executable, "-P", "-c", _BEGIN, json.dumps(sys.path)]
-    request = [function.__module__, function.__qualname__, list(arguments), int(memory_bytes), seconds]
+    request = [
+        function.__module__, function.__qualname__, list(arguments), int(memory_bytes), seconds, speaks_of_options(),
+    ]  # fmt: skip
     quiet = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as complaints:
         child = subprocess.Popen(
@@ -74,7 +76,7 @@ def call(function: Callable[..., Any], *arguments: Any, where: str, memory_bytes
     if kind == "memory":
         raise DataError(
             f"{where}: needs more than {format_bytes(memory_bytes)}, the memory granted for reading; if the file is "
-            f"sound, grant more with --host-memory (memory_bytes=…)"
+            f"sound, grant more with {option('host_memory')}"
         )
     raise RuntimeError(f"{where}: the process that reads it failed:\n{value}")
 
@@ -105,7 +107,9 @@ def _serve() -> None:
     # Whatever a library prints must not mix with the answer.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    module, name, arguments, memory_bytes, seconds = _receive(sys.stdin.buffer)
+    module, name, arguments, memory_bytes, seconds, of_options = _receive(sys.stdin.buffer)
+    if of_options:
+        speak_of_options()
     try:
         function: Any = import_module(module)
         for part in name.split("."):
