@@ -47,7 +47,7 @@ def test_the_run_folder_tells_all(place, trained):
     names = {path.name for path in folder.iterdir()}
     assert len([name for name in names if name.startswith("checkpoint-")]) == 2
     assert {name for name in names if not name.startswith("checkpoint-")} == {
-        "recipe.toml", "run.json", "history.jsonl", "best.safetensors", "test-ledger.jsonl", "lock",
+        "recipe.toml", "run.json", "history.jsonl", "best.safetensors", "rows.safetensors", "test-ledger.jsonl", "lock",
     }  # fmt: skip
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in history] == [1, 2, 3, 4, 5, 6]
@@ -80,11 +80,7 @@ def test_evaluate_scores_and_the_ledger_counts(place, trained):
 def test_predict_writes_class_and_probabilities(place, trained, form):
     told = result("predict", "run", "digits", "--out", f"p.{form}", cwd=place)
     fit = load_run(place / "run")
-    from epochal import Reading
-    from epochal.loading import unlabelled
-    from epochal.sources import read
-
-    expected = fit.probabilities(unlabelled(read("digits", Reading()), "all", Reading()))
+    expected = fit.predict_proba("digits")
     assert told["rows"] == len(expected) == 1797
     if form == "csv":
         rows = list(csv.reader((place / "p.csv").read_text().splitlines()))
@@ -250,6 +246,12 @@ def test_rows_stored_as_those_trained_on_are_divided_as_those(trained, place):
     np.save(place / "new.npy", x)
     assert result("predict", "run", "new.npy", "--out", "new.npz", cwd=place)["rows"] == 20
     np.testing.assert_array_equal(np.load(place / "new.npz")["probabilities"], fit.predict_proba(x))
-    np.save(place / "scaled.npy", x.astype(np.float32) / 16)  # another dtype: nothing is known of it
-    result("predict", "run", "scaled.npy", "--out", "scaled.npz", cwd=place)
+    np.save(place / "scaled.npy", x.astype(np.float32) / 16)
+    done = epochal("predict", "run", "scaled.npy", cwd=place)
+    assert done.returncode == 2
+    assert (
+        "scaled.npy: the rows are float32, but the model was trained on uint8 divided by 16; give rows" in done.stderr
+    )
+    assert "or say with --divisor what these are to be divided by (1: scaled already)" in done.stderr
+    result("predict", "run", "scaled.npy", "--divisor", 1, "--out", "scaled.npz", cwd=place)
     np.testing.assert_allclose(np.load(place / "scaled.npz")["probabilities"], fit.predict_proba(x), rtol=1e-5)

@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 import epochal
 from conftest import blobs
 from epochal import Reading, Split, load
-from epochal.loading import assemble, unlabelled
+from epochal.loading import assemble
+from epochal.preparation import Preparation, prepare_raw
 from epochal.sources import Part, Raw
 from epochal.splitting import stratified
 from refusals import refusal, value_or_refusal
 
+pytestmark = pytest.mark.filterwarnings(  # the data of some tests are tiny, or whole numbers
+    "ignore:.* rows are identical to a", "ignore:.* and are not scaled"
+)
 SPLITS = ("train", "valid", "test")
 
 
@@ -397,7 +401,7 @@ def test_shared_rows_are_counted_and_told():
     copied = splits["test"][0].copy()
     copied[[3, 7, 9]] = x[[50, 0, 0]]
     splits["test"] = (copied, splits["test"][1])
-    with pytest.warns(UserWarning, match="^arrays: 3 of 30 test rows are identical to a train row$") as caught:
+    with pytest.warns(epochal.DataWarning, match="^arrays: 3 of 30 test rows are identical to a train row$") as caught:
         data = load(splits)
     assert caught[0].filename == __file__
     assert data.notes == ("arrays: 3 of 30 test rows are identical to a train row",)
@@ -405,7 +409,7 @@ def test_shared_rows_are_counted_and_told():
 
 def test_the_same_file_for_train_and_test_is_told():
     pair = blobs(30)
-    with pytest.warns(UserWarning, match="30 of 30 test rows"):
+    with pytest.warns(epochal.DataWarning, match="30 of 30 test rows"):
         load({"train": pair, "valid": blobs(30, seed=1), "test": pair})
 
 
@@ -520,20 +524,23 @@ def test_options_come_as_a_reading_or_by_name_not_as_both():
 def test_rows_without_labels():
     x, _ = blobs(30)
     raw = Raw("here", {"test": Part(x[:4]), "train": Part(x[4:].astype(">f4"))}, divisor=4.0)
-    both = unlabelled(raw, "all", Reading())
+    trained = replace(Preparation.of(load((x, np.arange(30) % 2))), divisor=4.0)
+    both = prepare_raw(raw, trained, "all", Reading()).split
     np.testing.assert_array_equal(both.x, np.concatenate([x[4:], x[:4]]))
     assert (both.divisor, both.y.tolist()) == (4.0, [0] * 30)
-    np.testing.assert_array_equal(unlabelled(raw, "test", Reading(divisor=2.0)).x, x[:4])
-    assert unlabelled(raw, "test", Reading(divisor=2.0)).divisor == 2.0
-    assert "here: has no valid split, only test, train" in refusal(unlabelled, raw, "valid", Reading())
+    test = prepare_raw(raw, trained, "test", Reading(divisor=2.0)).split
+    np.testing.assert_array_equal(test.x, x[:4])
+    assert test.divisor == 2.0
+    assert "here: has no valid split, only train, test" in refusal(prepare_raw, raw, trained, "valid", Reading())
 
 
 def test_rows_to_predict_are_checked_too():
     x = np.ones((4, 2))
     x[2, 1] = np.nan
-    assert "here: test: row 2, feature 1 is nan" in refusal(
-        unlabelled, Raw("here", {"test": Part(x)}), "all", Reading()
+    trained = Preparation((2,), np.dtype("f8"), 1.0, ("a", "b"), (1, 1))
+    assert "here: row 2, feature 1 is nan" in refusal(
+        prepare_raw, Raw("here", {"test": Part(x)}), trained, "all", Reading()
     )
     raw = Raw("here", {"train": Part(np.ones((4, 2))), "test": Part(np.ones((4, 3)))})
-    assert "make them alike" in refusal(unlabelled, raw, "all", Reading())
-    assert len(unlabelled(raw, "test", Reading())) == 4
+    assert "make them alike" in refusal(prepare_raw, raw, trained, "all", Reading())
+    assert len(prepare_raw(raw, trained, "test", Reading()).split) == 4

@@ -61,9 +61,12 @@ def test_both_forms_train_to_the_same_bits(place, iris):
 
 def test_a_run_scores_and_predicts_rows_of_any_form(place, iris):
     rows = 150
-    scores = {form: result("evaluate", "iris-run", f"iris.{form}", cwd=place)["test"] for form in ("csv", "parquet")}
+    words = ("--split", "all")
+    told = {form: result("evaluate", "iris-run", f"iris.{form}", *words, cwd=place) for form in ("csv", "parquet")}
+    scores = {form: found["all"] for form, found in told.items()}
     assert scores["csv"] == scores["parquet"]
     assert scores["csv"]["of"] == rows
+    assert told["csv"]["test"] is None, "rows that were trained on are no test"
     assert result("evaluate", "iris-run", cwd=place)["test"] == iris["test"]
     done = epochal("predict", "iris-run", "iris.parquet", cwd=place)
     predicted = list(csv.DictReader(io.StringIO(done.stdout)))
@@ -81,19 +84,16 @@ def test_other_columns_are_named(place, iris):
     frame.assign(**{"sepal width (cm)": "wide"}).to_csv(place / "words.csv", index=False)
     for command, name, told in (
         ("predict", "renamed", "it lacks 'sepal width (cm)' and has 'width' besides"),
-        ("evaluate", "extra", "it has 'extra' besides"),
-        (
-            "predict",
-            "words",
-            "column 'sepal width (cm)' holds a category (such as 'wide'), but was trained as a number",
-        ),
+        ("predict", "words", "row 0 (line 2), column 'sepal width (cm)': holds 'wide' (and 149 more such cells), but"),
     ):
         done = epochal(command, "iris-run", f"{name}.csv", cwd=place)
         assert done.returncode == 2
         assert f"{name}.csv: " in done.stderr
         assert told in done.stderr
         assert "Traceback" not in done.stderr
-    assert epochal("predict", "iris-run", "extra.csv", "--drop", "extra", cwd=place).returncode == 0
+    extra = epochal("predict", "iris-run", "extra.csv", cwd=place)
+    assert "note: extra.csv: left out columns that were not trained on: 'extra'" in extra.stderr
+    assert extra.stdout == epochal("predict", "iris-run", "iris.csv", cwd=place).stdout
     frame.assign(target="rose").to_csv(place / "rose.csv", index=False)
     assert "'rose'" in epochal("evaluate", "iris-run", "rose.csv", cwd=place).stderr
 
@@ -171,7 +171,9 @@ def test_files_of_their_own_for_the_splits(place):
     )
     assert (told["best_validation"]["of"], told["test"]["of"]) == (20, 20)
     assert result("evaluate", "parts", cwd=place)["test"] == told["test"]
-    assert result("evaluate", "parts", "part-*.csv", cwd=place)["test"]["of"] == 150
+    whole = result("evaluate", "parts", "part-*.csv", cwd=place)
+    assert (whole["all"]["of"], whole["test"]) == (150, None)
+    assert sum(whole["known_rows"].values()) == 150
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from epochal.dataset import Dataset, Split
-    from epochal.errors import CapacityError, DataError, DivergedError, EpochalError, RecipeError, RunError
+    from epochal.errors import CapacityError, DataError, DataWarning, DivergedError, EpochalError, RecipeError, RunError
     from epochal.estimator import Classifier
     from epochal.fitted import Epoch, Fit
     from epochal.loading import load
@@ -47,6 +47,7 @@ _HOME = {
     "CapacityError": "errors",
     "DivergedError": "errors",
     "RunError": "errors",
+    "DataWarning": "errors",
 }
 
 __all__ = list(_HOME)  # pyrefly: ignore

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.lending import frozen
 from epochal.rows import BLOCK_BYTES, FileRows, Rows, as_rows, blocks
 
 _DIGEST_BYTES = 32
+_SEARCHED = 1 << 20
+_WIDE = 100.0
+_NARROW = 0.01
 
 
 def features(x: Any, where: str) -> Rows:
@@ -66,6 +69,21 @@ def _within(x: Rows, low: Any, high: Any, where: str) -> None:
         )
 
 
+def unscaled(x: Rows, divisor: float, where: str) -> str:
+    """A note where features, once divided by `divisor`, are far from the range that training copes with; "" if not."""
+    if x.dtype.kind == "b":
+        return ""
+    ranges = [(float(block.min()), float(block.max())) for _, block in blocks(x)]
+    low, high = min(least for least, _ in ranges) / divisor, max(most for _, most in ranges) / divisor
+    largest = max(abs(low), abs(high))
+    if _NARROW <= largest <= _WIDE or largest == 0:
+        return ""
+    return (
+        f"{where}: features range from {low:,.6g} to {high:,.6g} and are not scaled, which trains badly or not at all; "
+        f"standardise them, give them as a data frame (its columns are standardised), or use {option('divisor')}"
+    )
+
+
 def same_length(x: Sized, y: np.ndarray, where: str) -> None:
     """Raise DataError unless there are as many labels as rows."""
     if y.ndim != 1:
@@ -88,20 +106,36 @@ def same_shape(splits: Mapping[str, Rows], where: str) -> None:
             )
 
 
-def shared_rows(a: Rows, b: Rows) -> int:
-    """How many rows of `b` are identical to some row of `a`, byte for byte."""
-    hashes_b = np.concatenate([hashes for _, hashes in _row_hashes(b)])
+def shared_rows(a: Rows, b: Rows, hashes: tuple[np.ndarray, np.ndarray] | None = None) -> int:
+    """How many rows of `b` are identical to some row of `a`, byte for byte; `hashes` are the `row_hashes` of both."""
+    hashes_a, hashes_b = hashes or (row_hashes(a), row_hashes(b))
     sought = np.sort(hashes_b)
     met, alike = np.zeros(len(sought), bool), []
-    for begin, hashes in _row_hashes(a):
-        places = np.minimum(np.searchsorted(sought, hashes), len(sought) - 1)
-        found = np.flatnonzero(sought[places] == hashes)
+    for begin in range(0, len(hashes_a), _SEARCHED):
+        piece = hashes_a[begin : begin + _SEARCHED]
+        places = np.minimum(np.searchsorted(sought, piece), len(sought) - 1)
+        found = np.flatnonzero(sought[places] == piece)
         met[places[found]] = True
         alike.append(begin + found)
     # Few rows have equal hashes by chance: those are compared whole, in a set, so that no data make it slow.
     known = set(_contents(a, np.concatenate(alike)))
     suspect = np.flatnonzero(met[np.searchsorted(sought, hashes_b)])
     return sum(content in known for content in _contents(b, suspect))
+
+
+def overlaps(splits: Mapping[str, Rows], hashes: Mapping[str, np.ndarray], where: str) -> list[tuple[str, bool]]:
+    """A note for each two splits that share rows, and whether they are many, more than a twentieth.
+
+    Rows of `test` are looked for in train and valid, those of `valid` in train; `hashes` are the `row_hashes` of each.
+    """
+    notes = []
+    for of, others in (("test", ("train", "valid")), ("valid", ("train",))):
+        for other in others:
+            count = shared_rows(splits[other], splits[of], (hashes[other], hashes[of]))
+            if count:
+                note = f"{where}: {count:,} of {len(splits[of]):,} {of} rows are identical to a {other} row"
+                notes.append((note, 20 * count > len(splits[of])))
+    return notes
 
 
 def _contents(x: Rows, rows: np.ndarray) -> Iterator[bytes]:
@@ -113,6 +147,11 @@ def _contents(x: Rows, rows: np.ndarray) -> Iterator[bytes]:
         for row in x.gather(piece) if isinstance(x, FileRows) else x[piece]:
             content = row.tobytes()
             yield content if width <= _DIGEST_BYTES else hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
+
+
+def row_hashes(x: Rows) -> np.ndarray:
+    """A 64-bit hash of the bytes of every row: uint64 [rows]. Equal rows have equal hashes; others hardly ever."""
+    return np.concatenate([np.zeros(0, np.uint64), *(hashes for _, hashes in _row_hashes(x))])
 
 
 def _row_hashes(x: Rows) -> Iterator[tuple[int, np.ndarray]]:

@@ -62,7 +62,7 @@ def compare_runs(first: Path, second: Path, *, test: bool = False) -> Comparison
     if test:
         for path, fit, wrong in zip((first, second), fits, missed, strict=True):
             score = Score(int(wrong.sum()), len(wrong))
-            ledger.record(path, data.fingerprint, score, fit.parameters_sha256)
+            ledger.record(path, data.ledger_keys, score, fit.parameters_sha256)
     return Comparison.of(*missed)
 
 

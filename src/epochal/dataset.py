@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from epochal.checks import row_hashes
+from epochal.known_rows import KnownRows
 from epochal.preprocessing import Preprocessing
 from epochal.reading import Reading
 from epochal.rows import Rows, blocks
@@ -21,7 +23,8 @@ DEFAULT_READING = Reading()
 class Split:
     """Rows of one split: x of shape [rows, *example_shape] in the storage dtype, y int32 [rows].
 
-    `weight`, where there is one, float [rows], is what each row counts in the loss; scores count rows whole.
+    `weight`, where there is one, float [rows], is what each row counts in the loss; scores count rows whole. `opens`
+    are the ledgers that keep count of how often these rows are scored, where they are of a test split.
     Unpacks as `x, y`; a slice of it is a Split.
     """
 
@@ -29,6 +32,7 @@ class Split:
     y: np.ndarray
     divisor: float = 1.0
     weight: np.ndarray | None = None
+    opens: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Rows]:
         return iter((self.x, self.y))
@@ -40,7 +44,7 @@ class Split:
         if not isinstance(rows, slice) and (isinstance(rows, tuple) or np.ndim(rows) != 1):
             raise TypeError(f"Split: rows must be a slice or a list of row numbers, got {rows!r}")
         weight = None if self.weight is None else self.weight[rows]
-        return Split(self.x[rows], self.y[rows], self.divisor, weight)
+        return Split(self.x[rows], self.y[rows], self.divisor, weight, self.opens)
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -75,6 +79,7 @@ class Dataset:
     reading: Reading = DEFAULT_READING
     origin: str | None = None  # the path or name that `load` reads it from again; None for arrays
     groups: np.ndarray | None = None  # of the train rows, then of the validation rows, where they were read with some
+    warnings: tuple[str, ...] = ()  # those of the notes that `load` warns of, too
 
     def __iter__(self) -> Iterator[Split]:
         return iter((self.train, self.valid, self.test))
@@ -99,6 +104,22 @@ class Dataset:
                 for _, block in blocks(array):
                     digest.update(np.ascontiguousarray(block).view(np.uint8).data)
         return digest.hexdigest()
+
+    @cached_property
+    def known_rows(self) -> KnownRows:
+        """Digests of the rows, by which they are recognised when they come again."""
+        return KnownRows.of({name: row_hashes(split.x) for name, split in zip(SPLITS, self, strict=True)})
+
+    @property
+    def ledger_keys(self) -> tuple[str, ...]:
+        """Names of the ledgers that count the openings of the test split: by its rows, not by how they are read."""
+        return self.test.opens or (hashlib.sha256(row_hashes(self.test.x).data).hexdigest(),)
+
+    @property
+    def class_counts(self) -> dict[str, list[int]]:
+        """How many rows of each class every split has."""
+        count = len(self.classes)
+        return {name: np.bincount(s.y, minlength=count).tolist() for name, s in zip(SPLITS, self, strict=True)}
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(split):,}" for name, split in zip(SPLITS, self, strict=True))

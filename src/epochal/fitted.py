@@ -1,18 +1,23 @@
 """What a run has produced: the best parameters on the validation split, and everything needed to use and judge them."""
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from epochal import ledger, parameters
+from epochal import ledger, parameters, row_file
 from epochal.dataset import Dataset, Split
-from epochal.errors import DataError, RunError
+from epochal.errors import DataError, DataWarning, RunError
+from epochal.known_rows import KnownRows
 from epochal.models import Model
+from epochal.preparation import Preparation, Prepared, prepare
 from epochal.preprocessing import Preprocessing
 from epochal.program import Program
+from epochal.reading import Reading
 from epochal.recipe import Recipe
 from epochal.score import Score
 
@@ -51,13 +56,20 @@ class Epoch:
         return " · ".join(parts + (["best"] if self.best else []))
 
 
+class Recorded(NamedTuple):
+    """What a run folder keeps of its data, to find them again."""
+
+    fingerprint: str
+    origin: str | None
+
+
 @dataclass(frozen=True, eq=False)
 class Fit:
     """A trained classifier: the parameters with the best validation score, and the record of the run.
 
     `params` are host arrays in the model's own structure (`Variables` of one that keeps statistics); `stopped` is
     patience, epochs, interrupted, diverged, or caller where the user stopped iterating. `data` is None where a saved
-    run was opened without its data.
+    run was opened without its data; `recorded` then says which they were.
     """
 
     model: Model
@@ -68,20 +80,73 @@ class Fit:
     epochs: Sequence[Epoch]
     steps: int
     stopped: str
-    classes: tuple[str, ...]
-    divisor: float
+    preparation: Preparation
     seconds: dict[str, float] = field(default_factory=dict)
     data: Dataset | None = None
     folder: Path | None = None
-    preprocessing: Preprocessing | None = None
+    recorded: Recorded | None = None
 
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """p(class | x) for features in the training data's storage form, x [rows, *example_shape]: [rows, classes].
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of the data that the run was trained on."""
+        return self.data.fingerprint if self.data else self.recorded.fingerprint if self.recorded else None
 
-        Raises DataError for examples of another shape.
+    @property
+    def origin(self) -> str | None:
+        """The path or name of the data that the run was trained on; None for arrays of a program."""
+        return self.data.origin if self.data else self.recorded.origin if self.recorded else None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the codes that `predict` gives."""
+        return self.preparation.classes
+
+    @property
+    def divisor(self) -> float:
+        """What stored features are divided by."""
+        return self.preparation.divisor
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How the columns of a table became features; None for a model that was trained on arrays."""
+        return self.preparation.preprocessing
+
+    @cached_property
+    def known_rows(self) -> KnownRows | None:
+        """Digests of the rows of this run; None where neither its data nor its folder tell."""
+        if self.data is not None:
+            return self.data.known_rows
+        return row_file.read(self.folder) if self.folder else None
+
+    def predict_proba(self, x: Any, *, divisor: float | None = None) -> np.ndarray:
+        """p(class | x) of every row: [rows, classes] in the compute dtype.
+
+        `x` is a frame (pandas, polars, Arrow), a mapping of columns, a path, or an array [rows, *example_shape] as it
+        was in training, not yet divided or standardised; or a `Split` of a data set. A model that was trained on a
+        table prepares columns as it did then; an array stands for its columns, in their order. `divisor` says what
+        features are to be divided by where they are of another kind than in training (1: they are scaled already).
+
+        What is left out, converted or guessed is warned of (`DataWarning`). Raises DataError for rows that are not like
+        those of training.
+
+        >>> import epochal
+        >>> x = [[(-1) ** i + i / 100] for i in range(36)]
+        >>> data = epochal.load((x, ["yes", "no"] * 18))
+        >>> fit = epochal.fit(epochal.logistic(), data, epochal.Recipe(learning_rate=1.0, epochs=50))
+        >>> fit.predict([[-0.9], [0.95]], names=True)
+        array(['no', 'yes'], dtype='<U3')
         """
-        x = np.asarray(x)
-        return self.probabilities(Split(x, np.zeros(len(x), np.int32), self.divisor))
+        return self._probabilities(x, divisor)
+
+    def _probabilities(self, x: Any, divisor: float | None) -> np.ndarray:
+        prepared = self.prepare(x, given=Reading(divisor=divisor))
+        for note in prepared.notes:
+            warnings.warn(note, DataWarning, stacklevel=3)
+        return self.probabilities(prepared.split)
+
+    def prepare(self, source: Any, **options: Any) -> Prepared:
+        """The rows of `source` as this model wants them; `options` are those of `epochal.preparation.prepare`."""
+        return prepare(source, self.preparation, known=lambda: self.known_rows, **options)
 
     def probabilities(self, split: Split) -> np.ndarray:
         """p(class | x) of every row of a split, which brings its own divisor; its labels are not looked at."""
@@ -94,24 +159,61 @@ class Fit:
             return np.zeros((0, len(self.classes)), self.recipe.dtype)
         return self.program.probabilities(self.params, self.program.place(split))
 
-    def predict(self, x: Any) -> np.ndarray:
-        """The most probable label of each row: int32 [rows]; of equally probable ones the first."""
-        return self.predict_proba(x).argmax(axis=1).astype(np.int32)
+    def predict(self, x: Any, *, names: bool = False, divisor: float | None = None) -> np.ndarray:
+        """The most probable class of each row, of equally probable ones the first; `x` is what `predict_proba` takes.
 
-    def score(self, split: Split) -> Score:
-        """Zero-one loss over all rows of a split that is not the test split; that one is opened by `test()`."""
-        return self.program.count_errors(self.params, self.program.place(split))[0]
+        int32 codes [rows], the places of the classes in `fit.classes`; with `names` the names themselves, as text.
+        """
+        codes = self._probabilities(x, divisor).argmax(axis=1).astype(np.int32)
+        return np.array(self.classes)[codes] if names else codes
+
+    def score(self, rows: Any, *, divisor: float | None = None) -> Score:
+        """Zero-one loss over all `rows`: a Split, or what `predict_proba` takes, with labels as (x, y) or in a column.
+
+        Rows of a test split, or of this run's test split in whatever form, are an opening of it: the ledgers count it.
+        """
+        prepared = self.prepare(rows, labelled=True, given=Reading(divisor=divisor))
+        for note in prepared.notes:
+            warnings.warn(note, DataWarning, stacklevel=2)
+        return self.opened(prepared.split)
+
+    def opened(self, split: Split) -> Score:
+        """The score of a split. The ledgers keep it where it holds test rows: there is no other door to those."""
+        if split.example_shape != self.program.example_shape:
+            raise DataError(
+                f"score: examples have shape {list(split.example_shape)}, but the model was trained on "
+                f"{list(self.program.example_shape)}; bring them to that shape"
+            )
+        score = self.program.count_errors(self.params, self.program.place(split))[0]
+        if keys := self._ledger_keys(split):
+            ledger.record(self.folder, keys, score, self.parameters_sha256, whole=bool(split.opens))
+        return score
+
+    def _ledger_keys(self, split: Split) -> tuple[str, ...]:
+        """The ledgers of the test rows in a split: those that it names, or those of this run whose rows it holds."""
+        if (
+            split.opens
+            or self.known_rows is None
+            or (self.data and (split is self.data.valid or split is self.data.train))
+        ):
+            return split.opens
+        return self.ledger_keys if self.known_rows.count(split.x).test else ()
+
+    @cached_property
+    def ledger_keys(self) -> tuple[str, ...]:
+        """The ledgers of this run's own test split; none where neither its data nor its folder tell."""
+        if self.data is not None:
+            return self.data.ledger_keys
+        return row_file.ledger_keys(self.folder) if self.folder else ()
 
     def test(self) -> Score:
-        """Open the test split and score it. The data set's ledger, and that of a run folder, keep that it was done.
+        """Open the test split and score it. The ledger of its rows, and that of a run folder, keep that it was done.
 
         Validation has chosen; a test score is for the report alone. Choosing by it makes it a second validation split.
         """
         if self.data is None:
             raise RunError("test: the data of this run are not loaded; open it with epochal.load_run(RUN, data)")
-        score = self.score(self.data.test)
-        ledger.record(self.folder, self.data.fingerprint, score, self.parameters_sha256)
-        return score
+        return self.opened(replace(self.data.test, opens=self.data.ledger_keys))
 
     @property
     def parameters_sha256(self) -> str:

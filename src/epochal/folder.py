@@ -5,6 +5,7 @@ run.json                   model, recipe, data fingerprint, versions, and the ou
 history.jsonl              one line an epoch
 best.safetensors           the parameters with the best validation score
 checkpoint-N.safetensors   the whole state after update N; the newest two
+rows.safetensors           digests of the rows, by which they are recognised
 test-ledger.jsonl          one line for every opening of the test split
 lock                       who writes
 """
@@ -20,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 import tomli_w
 
-from epochal import atomic, checkpoint, parameters, record, sealed
+from epochal import atomic, checkpoint, parameters, record, row_file, sealed
 from epochal.checkpoint import Saver, Snapshot
 from epochal.errors import EpochalError, RunError, StorageError
 from epochal.fitted import Best
@@ -203,6 +204,7 @@ class RunFolder:
         # A name of a folder may hold what no comment can.
         recipe = shlex.quote(str(self.path / "recipe.toml")) if str(self.path).isprintable() else "recipe.toml"
         text = f"# Options of this run: epochal train --config {recipe} repeats it.\n"
+        row_file.write(self.path, training.data)
         atomic.write(self.path / "recipe.toml", (text + tomli_w.dumps(options)).encode())
         atomic.write_json(self.path / "run.json", self._describe())
 

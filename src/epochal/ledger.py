@@ -6,6 +6,7 @@ run, selection or program opened it: a test set that has been looked at often ha
 
 import json
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,21 @@ NAME = "test-ledger.jsonl"
 log = logging.getLogger("epochal")
 
 
-def record(folder: Path | None, fingerprint: str, score: Score, parameters_sha256: str) -> None:
-    """Note that the test split of the data `fingerprint` was scored, by the run in `folder` if there is one.
+def record(
+    folder: Path | None, keys: Sequence[str], score: Score, parameters_sha256: str, *, whole: bool = True
+) -> None:
+    """Note that test rows were scored, by the run in `folder` if there is one.
+
+    `keys` are the `ledger_keys` of the rows, `whole` says whether they were a test split, and not among other rows.
 
     It is on the disk of the run before anybody sees the score. Raises StorageError where it cannot be; the score is
-    then lost. The user's ledger gets the same line; where that cannot be written, a warning is logged.
+    then lost. The user's ledgers get the same line; where one cannot be written, a warning is logged.
     """
     entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": fingerprint,
+        "time": datetime.now(UTC).isoformat(),
+        "data": list(keys),
         "parameters_sha256": parameters_sha256,
-        "test": score.to_json(),
+        "test" if whole else "rows": score.to_json(),
     }
     if folder is not None:
         path = folder / NAME
@@ -43,9 +48,10 @@ def record(folder: Path | None, fingerprint: str, score: Score, parameters_sha25
                 f"{path}: cannot be written: {error.strerror or error}; without it the test split stays closed"
             ) from None
     try:
-        shared = of_data(fingerprint)
-        shared.parent.mkdir(parents=True, exist_ok=True)
-        journal.append(shared, [journal.line(entry | {"run": str(folder.absolute()) if folder else None})])
+        for key in keys:
+            shared = of_data(key)
+            shared.parent.mkdir(parents=True, exist_ok=True)
+            journal.append(shared, [journal.line(entry | {"run": str(folder.absolute()) if folder else None})])
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
         log.warning("the user's test-set ledger cannot be written: %s", error)
 
@@ -56,29 +62,32 @@ def entries(folder: Path) -> list[dict[str, Any]]:
     try:
         for number, text in enumerate(journal.lines(path), 1):
             found.append(json.loads(text))
-            if not {"parameters_sha256", "test"} <= set(found[-1]):
+            if "parameters_sha256" not in found[-1] or not {"test", "rows"} & set(found[-1]):
                 raise ValueError(f"line {number} is no opening")
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{path}: cannot be read: {error}; the file is damaged, bring it back") from None
     return found
 
 
-def of_data(fingerprint: str) -> Path:
-    """Where the openings of a data set's test split are kept, over all runs of this user."""
-    return platformdirs.user_data_path("epochal", appauthor=False) / "test-ledger" / f"{fingerprint}.jsonl"
+def of_data(key: str) -> Path:
+    """Where the openings of some test rows are kept, over all runs of this user."""
+    return platformdirs.user_data_path("epochal", appauthor=False) / "test-ledger" / f"{key}.jsonl"
 
 
-def openings(fingerprint: str, until: dict[str, Any] | None = None) -> int:
-    """How often the test split of a data set has been opened by this user, as far as can be read.
+def openings(keys: Sequence[str], until: dict[str, Any] | None = None) -> int:
+    """How often the test rows of these `keys` have been opened by this user, as far as can be read.
 
     So far, or before the opening `until`, one of the `entries` of a run.
     """
-    try:
-        lines = journal.lines(of_data(fingerprint))
-    except (OSError, RuntimeError):
-        return 0
+    lines: set[bytes] = set()
+    for key in keys:
+        try:
+            lines |= set(journal.lines(of_data(key)))
+        except (OSError, RuntimeError):
+            continue
     own = journal.line(until)[:-2] if until else None  # the user's ledger adds the run to it
-    return next((number for number, text in enumerate(lines) if own and text.startswith(own)), len(lines))
+    ordered = sorted(lines)  # a line begins with its time
+    return next((number for number, text in enumerate(ordered) if own and text.startswith(own)), len(ordered))
 
 
 def told(before: int) -> str:

@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +11,16 @@ from epochal import checks, labels, splitting
 from epochal.dataset import SPLITS, Dataset, Split
 from epochal.errors import DataError, DataWarning, RecipeError
 from epochal.features import features
+from epochal.known_rows import KnownRows
 from epochal.lending import frozen, zeros
 from epochal.preprocessing import Preprocessing
 from epochal.reading import Reading
-from epochal.rows import Rows, gather, joined
+from epochal.rows import Rows, gather
 from epochal.sources import Part, Raw, read
 from epochal.sources.files import locate, memory_limit
 from epochal.storage import stored
 from epochal.table import Table
+from epochal.test_rows import ledger_keys
 
 
 def load(source: Any = "digits", reading: Reading | None = None, **options: Any) -> Dataset:
@@ -35,27 +37,26 @@ def load(source: Any = "digits", reading: Reading | None = None, **options: Any)
     if reading is not None and options:
         raise RecipeError(f"load: got a Reading and {', '.join(options)} besides; put all of it into the Reading")
     reading = reading or Reading.from_dict(options)
-    data = assemble(read(source, reading), reading)
-    if not isinstance(source, (str, Path)):
-        return data
-    # Absolute, so that the run can read the same files again from anywhere.
-    given = {name: getattr(reading, name) for name in ("labels", "valid", "test")}
-    paths: dict[str, Any] = {name: _absolute(path) for name, path in given.items() if isinstance(path, (str, Path))}
-    return replace(data, origin=_absolute(source), reading=replace(reading, **paths))
+    data = assemble(read(source, reading), reading, absolute(source) if isinstance(source, (str, Path)) else None)
+    for note in data.warnings:
+        warnings.warn(note, DataWarning, stacklevel=2)
+    return data
 
 
-def _absolute(source: str | Path) -> str:
+def absolute(source: str | Path) -> str:
+    """The path or name of a source, absolute where it is a path, so that it is found from anywhere."""
     path = locate(source)
     if path is None and set(str(source)) & set("*?["):  # a pattern of files
         return str(Path(source).expanduser().absolute())
     return str(path.resolve()) if path else str(source)
 
 
-def assemble(raw: Raw, reading: Reading) -> Dataset:
+def assemble(raw: Raw, reading: Reading, origin: str | None = None) -> Dataset:
     """The checked Dataset of what a reader found; holds out what is missing. Raises DataError."""
     parts, codes, classes = _labelled(raw)
     labels.all_classes(codes["train"], classes, raw.name)
     notes = list(raw.notes)
+    test_rows: np.ndarray | None = None  # their numbers, where they are held out
     for name in ("test", "valid"):
         if name not in parts:
             taken, how = _held_out(name, parts["train"], codes["train"], raw, reading)
@@ -63,6 +64,7 @@ def assemble(raw: Raw, reading: Reading) -> Dataset:
             for held in (parts, codes):
                 held[name], held["train"] = _take(held["train"], taken), _take(held["train"], kept)
             notes.append(f"{name}: {len(taken):,} rows held out of train, {how}")
+            test_rows = taken if name == "test" else test_rows
     remedy = "they were held out: hold a part of every class out with holdout='stratified' (--holdout)"
     labels.all_classes(codes["train"], classes, raw.name, remedy)
     groups = [of for name in ("train", "valid") if (of := parts[name].groups) is not None]
@@ -71,6 +73,7 @@ def assemble(raw: Raw, reading: Reading) -> Dataset:
     preprocessing = Preprocessing.fit(first, f"{raw.name}: train") if isinstance(first, Table) else None
     x: dict[str, Rows] = {}
     left = memory_limit(reading.host_memory)
+    opens = ledger_keys(parts["test"].x, raw.files, test_rows)
     for name in SPLITS:
         part = parts.pop(name).x
         found, note = _features(part, preprocessing, f"{raw.name}: {name}", left)
@@ -81,68 +84,27 @@ def assemble(raw: Raw, reading: Reading) -> Dataset:
     for name in SPLITS:
         x[name], note = stored(x[name], reading.storage, f"{raw.name}: {name}")
         notes += [f"{name}: {note}"] if note else []
-    splits = {name: Split(x[name], codes[name], scale) for name in SPLITS}
-    shared = checks.shared_rows(splits["train"].x, splits["test"].x)
-    if shared:
-        note = f"{raw.name}: {shared:,} of {len(splits['test']):,} test rows are identical to a train row"
-        warnings.warn(note, DataWarning, stacklevel=3)
-        notes.append(note)
+    splits = {name: Split(x[name], codes[name], scale, None, opens if name == "test" else ()) for name in SPLITS}
+    hashes = {name: checks.row_hashes(split.x) for name, split in splits.items()}
+    shared = checks.overlaps({name: split.x for name, split in splits.items()}, hashes, raw.name)
+    severe = [note for note, many in shared if many]
+    notes += [note for note, many in shared if not many]
+    if preprocessing is None and (note := checks.unscaled(x["train"], scale, raw.name)):
+        severe.append(note)
     train, valid, test = (splits[name] for name in SPLITS)
-    return Dataset(
-        train, valid, test, classes, raw.name, raw.files, tuple(notes), preprocessing, reading, groups=grouped
-    )
+    data = Dataset(
+        train, valid, test, classes, raw.name, raw.files, (*notes, *severe), preprocessing, _rooted(reading, origin),
+        origin, grouped, tuple(severe),
+    )  # fmt: skip
+    data.__dict__["known_rows"] = KnownRows.of(hashes)  # the cached property, whose work is done here anyway
+    return data
 
 
-class Stored(NamedTuple):
-    """How a run's features were stored: their dtype, and what they were divided by."""
-
-    dtype: str
-    divisor: float
-
-
-def unlabelled(
-    raw: Raw,
-    split: str,
-    reading: Reading,
-    preprocessing: Preprocessing | None = None,
-    trained: Stored | None = None,
-) -> Split:
-    """The checked features of one split of what was read, or of `all` in the order train, valid, test; labels are zero.
-
-    A table becomes numbers by the `preprocessing` of a run. Raises DataError where there is no such split.
-    """
-    names = [name for name in SPLITS if name in raw.splits and split in ("all", name)]
-    if not names:
-        raise DataError(f"{raw.name}: has no {split} split, only {', '.join(raw.splits)}; name one of them, or all")
-    limit = memory_limit(reading.host_memory)
-    parts = {name: _features(raw.splits[name].x, preprocessing, f"{raw.name}: {name}", limit)[0] for name in names}
-    checks.same_shape(parts, raw.name)
-    x = joined(list(parts.values()))
-    return Split(x, np.zeros(len(x), np.int32), divisor(x, raw.divisor, reading.divisor, trained))
-
-
-def scored(
-    raw: Raw,
-    split: str,
-    reading: Reading,
-    classes: tuple[str, ...],
-    preprocessing: Preprocessing | None = None,
-    trained: Stored | None = None,
-) -> Split:
-    """One split of other data than a run's, or all rows where they come in one piece, with the run's class codes.
-
-    Raises DataError where there is no such split, no labels, or a label that is no class of the run.
-    """
-    part = next(iter(raw.splits.values())) if len(raw.splits) == 1 else raw.splits.get(split)
-    if part is None or part.y is None:
-        what = "no labels" if part else f"no {split} split, only {', '.join(raw.splits)}"
-        raise DataError(f"{raw.name}: has {what}; there is nothing to score")
-    where = f"{raw.name}: {split}"
-    x, y = _features(part.x, preprocessing, where, memory_limit(reading.host_memory))[0], np.asarray(part.y)
-    checks.same_length(x, y, where)
-    if raw.classes is not None and y.dtype.kind in "iu":  # numbers of the source's own classes, named as it names them
-        y = np.array(raw.classes)[labels.encode_labels({"train": y}, where, raw.classes)[0]["train"]]
-    return Split(x, labels.known_labels(y, classes, where), divisor(x, raw.divisor, reading.divisor, trained))
+def _rooted(reading: Reading, origin: str | None) -> Reading:
+    """`reading` with absolute paths, so that a run can read the same files again from anywhere."""
+    given = {name: getattr(reading, name) for name in ("labels", "valid", "test")} if origin else {}
+    paths: dict[str, Any] = {name: absolute(path) for name, path in given.items() if isinstance(path, (str, Path))}
+    return replace(reading, **paths)
 
 
 def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[str, ...]]:
@@ -169,14 +131,14 @@ def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[s
 
 
 def _features(x: Any, preprocessing: Preprocessing | None, where: str, limit: int) -> tuple[Rows, str]:
-    """Checked features, arrays as they are, tables by the preprocessing; and a note, where there is need of one."""
+    """The features of a part: arrays as they are, tables by the preprocessing; and a note where they go to a file."""
     if isinstance(x, Table) != (preprocessing is not None):
         there = "a table" if preprocessing else "arrays"
-        raise DataError(f"{where}: holds {'a table' if isinstance(x, Table) else 'arrays'}, but {there} was trained on")
-    if preprocessing is not None:
-        found, note = features(preprocessing, x, where, limit)
-        return frozen(found), note
-    return _view(checks.features(x, where)), ""
+        raise DataError(f"{where}: holds {'a table' if isinstance(x, Table) else 'arrays'}, but train holds {there}")
+    if preprocessing is None:
+        return x, ""
+    found, note = features(preprocessing, x, where, limit)
+    return frozen(found), note
 
 
 def _held_out(name: str, part: Part, y: np.ndarray, raw: Raw, reading: Reading) -> tuple[np.ndarray, str]:
@@ -221,14 +183,9 @@ def _view(x: Rows) -> Rows:
     return x
 
 
-def divisor(x: Rows, found: float | None, asked: float | None, trained: "Stored | None" = None) -> float:
-    """What stored features are divided by: as asked, as the source knows, or 255 for uint8 images.
-
-    Where features of the dtype that was trained on come from a source that knows nothing, it is what it was then.
-    """
-    for told in (asked, found):
-        if told is not None:
-            return float(told)
-    if trained is not None and x.dtype == trained.dtype:
-        return trained.divisor
+def divisor(x: Rows, found: float | None, asked: float | None) -> float:
+    """What stored features are divided by: as asked, as the source knows, or 255 for uint8 images."""
+    for given in (asked, found):
+        if given is not None:
+            return float(given)
     return 255.0 if x.dtype == np.uint8 and x.ndim >= 3 else 1.0

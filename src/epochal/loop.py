@@ -22,6 +22,7 @@ from epochal.own import functions
 from epochal.patience import validation_frequency
 from epochal.placement import precision
 from epochal.plan import Plan, Plans
+from epochal.preparation import Preparation
 from epochal.program import Program
 from epochal.recipe import Recipe
 from epochal.residency import Resident
@@ -77,8 +78,7 @@ class Loop:
         data, program = self.data, self._program([member])
         return Fit(
             self.model, member.recipe, program, member.params, member.best, tuple(member.epochs), member.step,
-            member.stopped or "caller", data.classes, data.divisor, dict(self.seconds), data, folder,
-            data.preprocessing,
+            member.stopped or "caller", Preparation.of(data), dict(self.seconds), data, folder,
         )  # fmt: skip
 
     def snapshots(self) -> list[Snapshot]:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from epochal.column_kinds import as_kind
 from epochal.errors import CapacityError, DataError
 from epochal.lending import zeros
 from epochal.memory import format_bytes
@@ -107,18 +108,40 @@ class Preprocessing:
         return sum(plan.width for plan in self.columns)
 
     def check(self, table: Table, where: str) -> None:
-        """Raise DataError where the table has other columns, or columns of other kinds, than were fitted."""
-        expected, found = {plan.name for plan in self.columns}, set(table.columns)
-        lacking = [plan.name for plan in self.columns if plan.name not in found]
-        extra = [name for name in table.columns if name not in expected]
-        if lacking or extra:
-            parts = [f"lacks {_listed(lacking)}"] if lacking else []
-            parts += [f"has {_listed(extra)} besides"] if extra else []
-            remedy = f"bring columns of these names{', leave others out with --drop' if extra else ''}"
-            raise DataError(f"{where}: the columns are not those trained on: it {' and '.join(parts)}; {remedy}")
+        """Raise DataError where the table lacks a column that was fitted, or has one of another kind."""
+        lacking = [plan.name for plan in self.columns if plan.name not in table.columns]
+        if lacking:
+            extra = self.extra(table)
+            besides = f" and has {_listed(extra)} besides" if extra else ""
+            raise DataError(
+                f"{where}: the columns are not those trained on: it lacks {_listed(lacking)}{besides}; bring columns "
+                f"of these names"
+            )
         for plan in self.columns:
             if table.columns[plan.name].kind != plan.kind:
-                _alike(plan, table.columns[plan.name].read(), where)
+                as_kind(table.columns[plan.name].read(), plan.name, plan.kind, where, table.place)
+
+    def extra(self, table: Table) -> list[str]:
+        """Columns of the table that were not trained on; they are left out."""
+        expected = {plan.name for plan in self.columns}
+        return [name for name in table.columns if name not in expected]
+
+    def unseen(self, table: Table) -> list[str]:
+        """A note for every column with categories that no training row has, once the table has been checked."""
+        notes = []
+        for plan in self.columns:
+            if plan.kind != "category":
+                continue
+            column = as_kind(table.columns[plan.name].read(), plan.name, plan.kind, "", table.place)
+            known = set(plan.categories)
+            new = np.array([text not in known for text in column.categories] + [False])
+            if count := int(new[column.array].sum()):
+                shown = column.categories[int(column.array[np.argmax(new[column.array])])]
+                notes.append(
+                    f"column {plan.name!r}: {count:,} of {len(table):,} rows hold a value that no training row has, "
+                    f"such as {shown!r:.80}; they count as 'other'"
+                )
+        return notes
 
     def apply(self, table: Table, where: str) -> np.ndarray:
         """The features of every row: float32 [rows, features], all finite. Raises DataError where columns or kinds
@@ -135,7 +158,7 @@ class Preprocessing:
         out = _zeros(len(table), self.width, where)
         begin = 0
         for plan in self.columns:
-            column = _alike(plan, table.columns[plan.name].read(), where)
+            column = as_kind(table.columns[plan.name].read(), plan.name, plan.kind, where, table.place)
             plan.apply(column, out[:, begin : begin + plan.width], where, first)
             begin += plan.width
         return out
@@ -143,7 +166,9 @@ class Preprocessing:
     def aligned(self, table: Table, where: str) -> list[Column]:
         """The columns in the order and of the kinds trained on. Raises DataError where names or kinds differ."""
         self.check(table, where)
-        return [_alike(plan, table.columns[plan.name].read(), where) for plan in self.columns]
+        return [
+            as_kind(table.columns[plan.name].read(), plan.name, plan.kind, where, table.place) for plan in self.columns
+        ]
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain values, one object a column."""
@@ -192,31 +217,6 @@ def _standardised(values: np.ndarray, mean: float, scale: float) -> np.ndarray:
     if max(abs(mean), scale, np.abs(values).max(initial=0)) > _HUGE:
         values, mean, scale = values / 4, mean / 4, scale / 4
     return (values - mean) / scale
-
-
-def _alike(plan: ColumnPlan, column: Column, where: str) -> Column:
-    """The column in the plan's kind, where it can have it without a change of meaning."""
-    if column.kind == plan.kind:
-        return column
-    if plan.kind == "category" and column.text is not None:
-        return column.text
-    if column.kind != "category" and np.isnan(column.array).all():  # nothing tells what kind it would be
-        values = np.full(len(column.array), -1, np.int32) if plan.kind == "category" else column.array
-        return Column("category" if plan.kind == "category" else column.kind, values)
-    if (plan.kind, column.kind) == ("number", "boolean"):
-        return column
-    if (plan.kind, column.kind) == ("boolean", "number"):
-        odd = ~(np.isnan(column.array) | (column.array == 0) | (column.array == 1))
-        if not odd.any():
-            return column
-        first: Any = float(column.array[np.argmax(odd)])
-    else:
-        shown = column.array[column.array >= 0] if column.kind == "category" else column.array
-        first = column.categories[shown[0]] if column.kind == "category" and len(shown) else "numbers"
-    raise DataError(
-        f"{where}: column {plan.name!r} holds a {column.kind} (such as {first!r:.80}), but was trained as a "
-        f"{plan.kind}; give it values of that kind"
-    )
 
 
 def _listed(names: list[str]) -> str:

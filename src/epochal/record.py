@@ -32,6 +32,8 @@ def data_json(data: Dataset) -> dict[str, Any]:
         "dtype": str(data.train.x.dtype),
         "divisor": data.divisor,
         "classes": list(data.classes),
+        "class_counts": data.class_counts,
+        "notes": list(data.notes),
     }
 
 

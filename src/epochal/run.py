@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes  # noqa: F401, NumPy knows bfloat16 by it
+import numpy as np
+
 from epochal import checkpoint, history, own, parameters, record, sealed, userfile
 from epochal.dataset import Dataset
 from epochal.errors import DataError, RecipeError, RunError, StorageError
-from epochal.fitted import Best, Epoch, Fit
+from epochal.fitted import Best, Epoch, Fit, Recorded
 from epochal.folder import FORMAT, RunFolder, sweep, take_lock
 from epochal.keeping import Keeping
-from epochal.loading import Stored, load
+from epochal.loading import load
 from epochal.models import BUILT_IN, Model, adapted
+from epochal.preparation import Preparation
 from epochal.preprocessing import Preprocessing
 from epochal.program import Program
 from epochal.reading import Reading
@@ -173,7 +177,8 @@ def load_run(
         best, params = _read_best(path / "best.safetensors", program)
         return Fit(
             model, recipe, program, params, best, _history(path, told), told["steps"], told["stopped"] or "interrupted",
-            tuple(described["classes"]), described["divisor"], told["seconds"], data, path, _preprocessing(described),
+            preparation_from(described), told["seconds"], data, path,
+            Recorded(described["fingerprint"], described["origin"]),
         )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise RunError(f"{path / 'run.json'}: is damaged or of another version: {error!r}") from None
@@ -189,16 +194,14 @@ def training_data(path: Path) -> Dataset:
     return data
 
 
-def merged(path: Path, reading: Reading) -> Reading:
-    """How other data for a run are read: as the run's own were, but for what is asked here and for splits."""
-    told = {k: v for k, v in _read_json(path)["data"]["reading"].items() if k not in ("valid", "test", "labels")}
-    return Reading.from_dict(told | reading.to_dict())
-
-
-def stored(path: Path) -> Stored:
-    """How the features of a run were stored."""
-    told = _read_json(path)["data"]
-    return Stored(told["dtype"], told["divisor"])
+def preparation_from(told: dict[str, Any]) -> Preparation:
+    """How the rows of a run were prepared, from what `record.data_json` wrote."""
+    return Preparation(
+        tuple(told["example_shape"]), np.dtype(told["dtype"]), float(told["divisor"]), tuple(told["classes"]),
+        tuple(told["class_counts"]["train"]),
+        Preprocessing.from_json(told["preprocessing"]) if told["preprocessing"] else None,
+        Reading.from_dict(told["reading"]),
+    )  # fmt: skip
 
 
 def _check_same(data: Dataset, told: dict[str, Any], path: Path) -> None:
@@ -232,10 +235,6 @@ def _read_best(path: Path, program: Program) -> tuple[Best, Any]:
         raise RunError(f"{path}: is missing; the run ended before its first validation, train it again") from None
     except (ValueError, KeyError) as error:
         raise RunError(f"{path}: holds another model's parameters: {error}") from None
-
-
-def _preprocessing(told: dict[str, Any]) -> Preprocessing | None:
-    return Preprocessing.from_json(told["preprocessing"]) if told["preprocessing"] else None
 
 
 def _history(path: Path, told: dict[str, Any]) -> tuple[Epoch, ...]:

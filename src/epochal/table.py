@@ -1,12 +1,15 @@
 """Rows in columns of their own kinds, as a table's reader leaves them: not yet numbers for a model."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from epochal.rows import FileRows, Rows, as_array
+
+Place = Callable[[int], str]
+"""Says where a row is: its file, row and line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,22 +43,29 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns by name, all of one length."""
+    """Columns by name, all of one length. `place` says where a row comes from, for messages."""
 
     columns: Mapping[str, Column]
+    place: Place | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())).values)
 
     def __getitem__(self, rows: slice | np.ndarray) -> "Table":
         chosen: dict[int, np.ndarray] = {}  # the columns of a file share one array of row numbers
-        return Table({name: _chosen(column, rows, chosen) for name, column in self.columns.items()})
+        columns = {name: _chosen(column, rows, chosen) for name, column in self.columns.items()}
+        return Table(columns, _chosen_places(self.place, rows, len(self)) if self.place else None)
 
     def blocks(self, size: int) -> Iterator[tuple[int, "Table"]]:
         """All rows in order, in memory, `size` at a time: the number of the first, and the rows."""
         for begin in range(0, len(self), size):
             rows = np.arange(begin, min(begin + size, len(self)))
             yield begin, Table({name: column.read(rows) for name, column in self.columns.items()})
+
+
+def _chosen_places(place: Place, rows: slice | np.ndarray, count: int) -> Place:
+    numbers = range(count)[rows] if isinstance(rows, slice) else rows
+    return lambda row: place(int(numbers[row]))
 
 
 def _chosen(column: Column, rows: slice | np.ndarray, chosen: dict[int, np.ndarray]) -> Column:

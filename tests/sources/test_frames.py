@@ -8,7 +8,7 @@ import pytest
 from sklearn import datasets
 
 from epochal import load
-from epochal.loading import unlabelled
+from epochal.preparation import Preparation, prepare
 from epochal.reading import Reading
 from epochal.sources import read
 from refusals import refusal
@@ -145,9 +145,8 @@ def test_names_that_are_no_text():
 
 
 def test_rows_to_predict():
-    fitted = load(frame(), label="y").preprocessing
-    rows = unlabelled(read(frame().drop(columns="y"), Reading(label="y"), labelled=False), "all", Reading(), fitted)
-    again = unlabelled(read(frame(), Reading(label="y"), labelled=False), "all", Reading(), fitted)
+    trained = Preparation.of(load(frame(), label="y"))
+    rows, again = prepare(frame().drop(columns="y"), trained).split, prepare(frame(), trained).split
     np.testing.assert_array_equal(rows.x, again.x)
     assert len(rows) == ROWS
 

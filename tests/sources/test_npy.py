@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from epochal import Reading, load
-from epochal.loading import unlabelled
+from epochal import load
+from epochal.preparation import Preparation, prepare
 from epochal.sources.npy import read_archive, read_npy
 from fuzzing import mutants
 from refusals import refusal, value_or_refusal
@@ -355,7 +355,8 @@ def test_a_split_without_labels_is_told_and_can_be_predicted(tmp_path):
     x, y = rows()
     np.savez(tmp_path / "x.npz", x=x, y=y, x_test=x[:5] + 1)
     assert "test has no labels; put them beside it" in refusal(load, tmp_path / "x.npz")
-    np.testing.assert_array_equal(unlabelled(read(tmp_path / "x.npz"), "test", Reading()).x, x[:5] + 1)
+    trained = Preparation(x.shape[1:], x.dtype, 1.0, ("0", "1"), (1, 1))
+    np.testing.assert_array_equal(prepare(tmp_path / "x.npz", trained, part="test").split.x, x[:5] + 1)
 
 
 def test_labels_may_come_from_elsewhere_and_only_then(tmp_path):

@@ -511,10 +511,11 @@ def test_forms_agree_to_the_bit(write, in_child):
     assert len({load(name, label="y").fingerprint for name in names}) == 1
 
 
+@pytest.mark.filterwarnings("ignore:.* valid rows are identical to a")
 def test_codes_that_look_like_numbers_in_other_rows(write):
     write("a,y\n" + "1,p\nA,q\n2,p\nB,q\n" * 5)
     write("a,y\n1,q\n2,p\n", "test.csv")
-    with pytest.warns(UserWarning, match="2 of 2 test rows are identical"):
+    with pytest.warns(UserWarning, match="test rows are identical"):
         data = load("t.csv", label="y", test="test.csv")
     assert data.preprocessing.columns[0].categories == ("1", "2", "A", "B")
     np.testing.assert_array_equal(data.test.x, [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]])

@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from epochal import Reading, load
-from epochal.loading import unlabelled
+from epochal import load
+from epochal.preparation import Preparation, prepare
 from needs import require
 from refusals import refusal
 from sourced import read
@@ -93,10 +93,9 @@ def test_the_limit_on_memory_holds(save):
 
 
 def test_rows_can_be_predicted_in_order(save):
-    raw = read(save((pair(12), pair(5), pair(4))))
-    np.testing.assert_array_equal(
-        unlabelled(raw, "all", Reading()).x, np.concatenate([pair(12)[0], pair(5)[0], pair(4)[0]])
-    )
+    path = save((pair(12), pair(5), pair(4)))
+    rows = prepare(path, Preparation.of(load(path)), part="all").split
+    np.testing.assert_array_equal(rows.x, np.concatenate([pair(12)[0], pair(5)[0], pair(4)[0]]))
 
 
 @pytest.mark.data

@@ -12,56 +12,52 @@ def evaluate(
     run: Path,
     data: str | None = None,
     *,
-    split: Literal["test", "valid", "train"] = "test",
+    split: Literal["test", "valid", "train", "all"] | None = None,
     reading: Annotated[Reading, Flat] = Reading(),
     json: Flag = False,
 ) -> int:
-    """Score a run's best parameters; scoring the test split is noted in the run's ledger.
+    """Score a run's best parameters; scoring test rows of the run is noted in its ledger.
 
     Parameters
     ----------
     run
         A run folder.
     data
-        Left out: the data that the run was trained on. Other data are scored on the same split of theirs, or on all of
-        their rows where they come in one piece.
+        Left out, or what the run was trained on: the run's own splits. Other data are scored on the split of theirs, or
+        on all of their rows where they come in one piece.
     split
-        Which split to score.
+        Which rows to score; left out: test, or all rows where they come in one piece.
     json
         Print one JSON object on standard output.
 
     """
     from epochal import ledger
     from epochal.cli import output
-    from epochal.loading import scored
+    from epochal.evaluation import evaluate as evaluated
     from epochal.placement import granted_bytes
     from epochal.residency import scoring
-    from epochal.run import load_run, merged, stored, training_data
-    from epochal.sources import read
+    from epochal.run import load_run
 
     begun = time.perf_counter()
     fit = load_run(run)
-    if data is None:
-        dataset = training_data(run)
-        chosen, source, fingerprint = getattr(dataset, split), dataset.source, dataset.fingerprint
-    else:
-        reading = merged(run, reading)
-        raw = read(data, reading)
-        chosen = scored(raw, split, reading, fit.classes, fit.preprocessing, stored(run))
-        source, fingerprint = raw.name, None
+    found = evaluated(fit, data, split, reading)
     seconds = {"load": time.perf_counter() - begun}
-    score = fit.score(chosen)
-    openings, before = None, 0
-    if fingerprint is not None and split == "test":
-        before = ledger.openings(fingerprint)
-        ledger.record(run, fingerprint, score, fit.parameters_sha256)
-        openings = len(ledger.entries(run))
     if json:
-        residency = scoring(len(chosen), chosen.row_bytes, granted_bytes())
-        output.print_json(output.outcome(fit, residency, None, seconds) | {"data": source, split: score.to_json()})
+        residency = scoring(len(found.split), found.split.row_bytes, granted_bytes())
+        unseen = found.rows == "all" and not found.known.any
+        output.print_json(
+            output.outcome(fit, residency, None, seconds)
+            | {"data": found.source, "test": found.score.to_json() if unseen else None}
+            | {found.rows: found.score.to_json(), "baseline": found.baseline.to_json()}
+            | {"known_rows": found.known._asdict(), "notes": list(found.notes)}
+        )
         return 0
-    print(output.describe_score(split, score))
-    if openings:
+    for note in found.notes:
+        output.say(f"note: {note}")
+    print(output.describe_score("all rows" if found.rows == "all" else found.rows, found.score))
+    print(f"baseline   {found.baseline}")
+    if found.opened_before is not None:
+        openings = len(ledger.entries(run))
         print(f"the test split of this run has been opened {openings:,} {'time' if openings == 1 else 'times'}, "
-              f"that of these data was {ledger.told(before)}")  # fmt: skip
+              f"that of these data was {ledger.told(found.opened_before)}")  # fmt: skip
     return 0

@@ -32,6 +32,11 @@ class Speaker:
             print(line, file=sys.stderr)
 
 
+def say(line: str) -> None:
+    """Print a line on standard error, control characters escaped."""
+    print("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line), file=sys.stderr)
+
+
 def describe_data(data: "Dataset") -> str:
     """One line for the data, and one for each note."""
     shape = "×".join(map(str, data.example_shape))
@@ -82,7 +87,9 @@ def finish(
     if not as_json:
         if test:
             print(f"The test split of these data was {ledger.told(before)}.")
-        print(f"next: epochal predict {shlex.quote(str(path))} {shlex.quote(data)} --out predictions.csv")
+        held_out = "test" if test else "valid"
+        print(f"next: epochal predict {shlex.quote(str(path))} {shlex.quote(data)} --split {held_out} "
+              f"--out predictions.csv   # or a file of new rows")  # fmt: skip
     return 0
 
 
@@ -102,10 +109,11 @@ def tested(fit: "Fit") -> tuple[Score, int]:
     assert fit.folder
     assert fit.data
     for entry in ledger.entries(fit.folder):
-        if entry["parameters_sha256"] == fit.parameters_sha256:
+        mine = entry["parameters_sha256"] == fit.parameters_sha256
+        if mine and entry.get("test", {}).get("of") == len(fit.data.test):
             score = Score(entry["test"]["wrong"], entry["test"]["of"])
-            return score, ledger.openings(fit.data.fingerprint, until=entry)
-    before = ledger.openings(fit.data.fingerprint)
+            return score, ledger.openings(fit.data.ledger_keys, until=entry)
+    before = ledger.openings(fit.data.ledger_keys)
     return fit.test(), before
 
 
@@ -131,7 +139,23 @@ def report(fit: "Fit", residency: "Residency", test: Score | None, seconds: dict
     print(describe_score("validation", fit.best.valid) + f", best at epoch {fit.best.epoch:,}")
     if test:
         print(describe_score("test", test))
+    told = _baselines(fit, test)
+    seen = ("test", "test") if test else ("best_validation", "validation")
+    print(f"baseline   {told[seen[0]]} of the {seen[1]} rows")
     print(f"run        {fit.folder}")
+    for remark in told["remarks"]:
+        say(f"note: {remark}")
+
+
+def _baselines(fit: "Fit", test: Score | None) -> dict[str, Any]:
+    """What always answering the commonest class gives on the rows that were scored, and remarks on the scores."""
+    from epochal.evaluation import baseline, remarks
+
+    assert fit.data
+    of = {"best_validation": baseline(fit, fit.data.valid), "test": baseline(fit, fit.data.test) if test else None}
+    scored = [(fit.data.valid, fit.best.valid, "validation"), *([(fit.data.test, test, "test")] if test else [])]
+    said = [f"{what}: {remark}" for split, score, what in scored for remark in remarks(fit, split, score)]
+    return of | {"remarks": said}
 
 
 def print_json(told: dict[str, Any]) -> None:
@@ -143,6 +167,8 @@ def outcome(fit: "Fit", residency: "Residency", test: Score | None, seconds: dic
     """The contract's keys for train, resume and evaluate."""
     from epochal.record import residency_json
 
+    about = _baselines(fit, test) if fit.data else {}
+    baselines = {name: about[name].to_json() if about.get(name) else None for name in ("best_validation", "test")}
     return {
         "model": fit.model.name,
         "data": fit.data.source if fit.data else None,
@@ -152,6 +178,8 @@ def outcome(fit: "Fit", residency: "Residency", test: Score | None, seconds: dic
         "stopped": fit.stopped,
         "best_validation": fit.best.valid.to_json() | {"epoch": fit.best.epoch, "step": fit.best.step},
         "test": test.to_json() if test else None,
+        "baseline": baselines,
+        "notes": [*(fit.data.notes if fit.data else ()), *about.get("remarks", ())],
         "seconds": seconds | {name: round(value, 6) for name, value in fit.seconds.items()},
         "run": str(fit.folder) if fit.folder else None,
         "parameters_sha256": fit.parameters_sha256,

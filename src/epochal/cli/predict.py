@@ -32,7 +32,7 @@ def predict(
     data
         Features in any form that train reads; labels, if there are any, are not looked at.
     split
-        The part of the data, where they come in parts; all: every row, train first.
+        The part of the data, where they come in parts, or are what the run was trained on; all: every row, train first.
     out
         Where to write: .csv, .jsonl or .npz; left out: CSV on standard output.
     json
@@ -40,22 +40,29 @@ def predict(
 
     """
     from epochal.cli import output
-    from epochal.loading import unlabelled
-    from epochal.run import load_run, merged, stored
-    from epochal.sources import read
+    from epochal.evaluation import predicted_rows
+    from epochal.run import load_run
 
     if out is not None and out.suffix not in _FORMS:
         raise RecipeError(f"--out {out}: must end in one of {', '.join(_FORMS)}")
     if out is None and json:
         raise RecipeError("--json: needs --out FILE for the predictions, standard output is for one JSON object")
     fit = load_run(run)
-    reading = merged(run, reading)
-    rows = unlabelled(read(data, reading, labelled=False), split, reading, fit.preprocessing, stored(run))
+    rows, notes = predicted_rows(fit, data, split, reading)
+    for note in notes:
+        output.say(f"note: {note}")
     p = fit.probabilities(rows)
     write(out, p, fit.classes)
     if json:
         output.print_json(
-            {"run": str(run), "data": data, "rows": len(p), "out": str(out), "classes": list(fit.classes)}
+            {
+                "run": str(run),
+                "data": data,
+                "rows": len(p),
+                "out": str(out),
+                "classes": list(fit.classes),
+                "notes": list(notes),
+            }
         )
     return 0
 

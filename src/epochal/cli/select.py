@@ -185,7 +185,7 @@ def _opened(selected: "Selected", *, open_test: bool) -> tuple[Any, int]:
     fit = selected.fit
     if fit is None or fit.data is None:
         return None, 0
-    return tested(fit) if open_test else (None, ledger.openings(fit.data.fingerprint))
+    return tested(fit) if open_test else (None, ledger.openings(fit.data.ledger_keys))
 
 
 def _test_told(test: Any, before: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from epochal.fitted import Best, Fit
 from epochal.folder import RunFolder
 from epochal.keeping import Keeping
 from epochal.plan import Plan
+from epochal.preparation import Preparation
 from epochal.program import Program
 from epochal.recipe import Recipe
 from epochal.selection.candidate import Standing
@@ -81,7 +82,7 @@ class Chooser:
         _, epochs = self.journal.paused(outcome.trial) or (None, [])
         return Fit(
             model, recipe, program, params, best, tuple(epochs), outcome.steps, outcome.stopped or "caller",
-            data.classes, data.divisor, dict(told["seconds"]), data, None, data.preprocessing,
+            Preparation.of(data), dict(told["seconds"]), data, None,
         )  # fmt: skip
 
     def _refitted(self, standing: Standing, recipe: Recipe, folder: Path | None) -> Fit | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.reading import Reading
 from epochal.sources import named
 from epochal.sources.files import locate, memory_limit, read_bytes
@@ -102,6 +102,11 @@ def _joined(raw: Raw, others: Mapping[str, Raw]) -> Raw:
             raise DataError(
                 f"{there.name}: holds {', '.join(there.splits)}, and --{name} names a file for {name}; "
                 f"each split may come from one place only"
+            )
+        if twice := {path.resolve() for path in files} & {path.resolve() for path in other.files}:
+            raise DataError(
+                f"{min(twice)}: is named twice, also for {name} ({option(name)}); each file holds the rows of one "
+                f"split: leave one of the two out"
             )
         splits[name] = next(iter(other.splits.values()))
         files, notes = (*files, *other.files), (*notes, *other.notes)

@@ -122,7 +122,7 @@ def parts(columns: dict[str, Column], told: dict[str, Told], roles: Roles, place
         groups = _complete(told[roles.group], roles.group, "group", place)
     if roles.time:
         times = moments(_complete(told[roles.time], roles.time, "time", place), roles.time, place)
-    table = Table({name: columns[name] for name in roles.features})
+    table = Table({name: columns[name] for name in roles.features}, place)
     if roles.split is None:
         return {"train": Part(table, y, groups, times)}
     found = _complete(told[roles.split], roles.split, "split", place)
