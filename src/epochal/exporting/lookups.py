@@ -94,8 +94,8 @@ def _fills(operation: Operation) -> bool:
 def by_number() -> RunError:
     """The error for a model that takes some of the rows, x[0] or x[::2]."""
     return RunError(
-        "export: the model takes rows by their number (as in x[0]), but a row's answer must not depend on other rows, or "
-        "it has none alone; take means over rows in training only (forward=), and keep them as statistics"
+        "export: the model takes rows by their number (as in x[0]), but a row's answer must not depend on other rows; "
+        "take means over rows in training only (forward=), and keep them as statistics"
     )
 
 

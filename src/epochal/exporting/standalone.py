@@ -174,7 +174,7 @@ def whole(x, dtype):
 
 
 def lookup(x, indices, lengths, fill):
-    """Of x [places, ...] those at indices [..., columns]: beyond `lengths` the nearest, or `fill` where one is given."""
+    """Of x [places, ...] those at indices [..., columns]: beyond `lengths` the nearest, or `fill` if there is one."""
     indices, flat = indices.astype(np.int64), np.int64(0)
     for column, length in enumerate(lengths):
         flat = flat * length + np.clip(indices[..., column], 0, length - 1)

@@ -91,8 +91,8 @@ def trace(fit: Fit, dtype: np.dtype) -> Traced:
         if any(_counts_rows(each) for each in traced.constants()):
             raise RunError(
                 f"export: the model {fit.model.name!r} cannot be traced for any number of rows: it computes with that "
-                f"number, as x.mean(axis=0) does; a row's answer must not depend on other rows: take means over rows in "
-                f"training only (forward=), and keep them as statistics"
+                f"number, as x.mean(axis=0) does; a row's answer must not depend on other rows: take means over rows "
+                f"in training only (forward=), and keep them as statistics"
             )
         return traced
 
