@@ -61,6 +61,8 @@ def test_byte_code_and_modules_that_lay_in_the_folder_are_not_run(run):
     done = result("export", "run", "--format", "numpy", cwd=run.parent)
     assert done["check"]["differing"] == 0
     assert done["check"]["largest"] < 1e-6
+    words = [sys.executable, "-P", "-m", "epochal", "export", run, "--format", "numpy"]  # from the folder itself
+    assert subprocess.run(words, cwd=folder, capture_output=True, check=False).returncode == 0
     assert not mark.exists()
     spec = importlib.util.spec_from_file_location("predict", folder / "predict.py")
     module = importlib.util.module_from_spec(spec)

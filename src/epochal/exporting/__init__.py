@@ -173,7 +173,8 @@ def _checked(
     if format == "stablehlo":
         from epochal.exporting import stablehlo
 
-        return _compared(fit, rows, stablehlo.run(path, given, fit.recipe.dtype), path)
+        x = as_array(rows.split.x).astype(dtype, copy=False)
+        return _compared(fit, rows, stablehlo.run(path, x, fit.recipe.dtype), path)
     if format == "numpy":
         from epochal.exporting import numpy_folder
 

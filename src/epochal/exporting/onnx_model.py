@@ -2,7 +2,7 @@
 
 The graph is built from the model's own operations (`tracing`), not by a converter package: the one that is kept today,
 jax2onnx, brings thirty packages along, among them Flax, Orbax and TensorStore, to translate what a classifier of
-images or tables does not use. Seventy-five primitives are enough, and an unknown one is an error that names it.
+images or tables does not use. Seventy-six primitives are enough, and an unknown one is an error that names it.
 """
 
 from collections.abc import Mapping
