@@ -159,17 +159,20 @@ def test_nothing_needs_modules_that_only_posix_has(tmp_path):
 ALONE = """
 import importlib.metadata as metadata
 import sys
+import tomllib
 
 from packaging.requirements import Requirement
 
 import epochal.cli
 
+with open(PYPROJECT, "rb") as file:
+    declared = tomllib.load(file)["project"]["dependencies"]
 needed, todo = set(), ["epochal"]
 while todo:
     name = todo.pop().lower().replace("_", "-")
     if name not in needed:
         needed.add(name)
-        asked = map(Requirement, metadata.requires(name) or ())
+        asked = map(Requirement, (declared if name == "epochal" else metadata.requires(name)) or ())
         todo += [of.name for of in asked if of.marker is None or of.marker.evaluate({"extra": ""})]
 of = {module: {name.lower().replace("_", "-") for name in names}
       for module, names in metadata.packages_distributions().items()}
@@ -185,13 +188,13 @@ class Hidden:
 sys.meta_path.insert(0, Hidden())
 assert "filelock" not in sys.modules, "what is hidden must not be there yet"
 sys.exit(epochal.cli.main(sys.argv[1:]))
-"""
+""".replace("PYPROJECT", repr(str(Path(__file__).parents[1] / "pyproject.toml")))
 
 
-def alone(place: Path) -> None:
-    """Train where nothing can be imported but what is declared; it must have nothing to complain of."""
+def alone(place: Path, *words: str) -> None:
+    """A command where nothing can be imported but what is declared; it must have nothing to complain of."""
     done = subprocess.run(
-        [sys.executable, "-c", ALONE, "train", "--epochs", "2", "--model", "logistic"],
+        [sys.executable, "-c", ALONE, *(words or ("train", "--epochs", "2", "--model", "logistic"))],
         cwd=place,
         env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(place / "programs")},
         capture_output=True,
@@ -211,3 +214,11 @@ def test_what_is_installed_without_an_extra_is_enough_and_half_a_program_is_swep
     torn.with_name(torn.name.removesuffix("-cache") + "-atime").unlink()
     alone(tmp_path)
     assert torn.stat().st_size > 100, "it is compiled, and kept, again"
+
+
+def test_exports_need_nothing_but_what_is_declared(tmp_path):
+    alone(tmp_path, "train", "--epochs", "1", "--out", "run")
+    for format in ("numpy", "stablehlo", "safetensors"):
+        alone(tmp_path, "export", "run", "--format", format)
+    assert (tmp_path / "run/export/numpy/predict.py").is_file()
+    assert (tmp_path / "run/export/stablehlo/model.jax_export").is_file()

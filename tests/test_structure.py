@@ -28,9 +28,10 @@ logs.trackio logs run evaluation
 comparison selection.candidate selection.space selection.grouping selection.pace selection.folds selection.halving
 selection.choosing selection.journal selection.crew selection.search selection.selecting selection.chosen
 selection.table selection.plot selection.session selection.takeup selection reproduction
-exporting.operations exporting.tracing exporting.onnx_graph exporting.onnx_windows exporting.onnx_operations
-exporting.onnx_columns exporting.onnx_model exporting.standalone exporting.numpy_operations exporting.numpy_folder
-exporting.stablehlo exporting.tensors exporting limits bench settings supervised increments estimator cli
+exporting.operations exporting.lookups exporting.tracing exporting.onnx_graph exporting.onnx_windows
+exporting.onnx_lookups exporting.onnx_operations exporting.onnx_columns exporting.onnx_model exporting.standalone
+exporting.numpy_operations exporting.numpy_folder exporting.stablehlo exporting.tensors exporting.files exporting limits
+bench settings supervised increments estimator cli
 """.split()
 
 PUBLIC = [

@@ -37,10 +37,18 @@ def export(
     check = exported.check
     if json:
         output.print_json(
-            {"run": str(run), "format": format, "out": str(exported.path), "check": asdict(check) if check else None}
+            {
+                "run": str(run),
+                "format": format,
+                "out": str(exported.path),
+                "check": asdict(check) if check else None,
+                "notes": list(exported.notes),
+            }
         )
         return 0
     print(f"{format:<10} {exported.path}")
+    for note in exported.notes:
+        print(f"note: {note}")
     if check:
         print(f"check      {check}")
     elif format != "safetensors":

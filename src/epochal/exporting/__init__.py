@@ -13,7 +13,7 @@ import numpy as np
 
 from epochal import __version__, extras
 from epochal.dataset import Dataset, Split
-from epochal.errors import RecipeError, RunError
+from epochal.errors import RecipeError, RunError, option
 from epochal.fitted import Fit
 from epochal.preprocessing import Preprocessing
 from epochal.rows import as_array
@@ -50,6 +50,7 @@ class Exported:
     format: str
     path: Path
     check: Check | None
+    notes: tuple[str, ...] = ()
 
 
 def export(
@@ -62,54 +63,71 @@ def export(
 
     `data` are needed for the check where the run was trained on arrays of a program. Labels are not looked at, so the
     test split stays closed. Raises RecipeError for a missing library or format, RunError for a model that the format
-    cannot express, or where the check fails.
+    cannot express, where files that no export wrote would be replaced, or where the check fails.
     """
     if format not in get_args(Format):
-        raise RecipeError(f"--format {format}: must be one of {', '.join(get_args(Format))}")
+        raise RecipeError(f"{option('format', format)}: must be one of {', '.join(get_args(Format))}")
     check_installed(format)
-    fit, data, stored = _opened(run, data)
-    if out is None and fit.folder is None:
-        raise RecipeError("export: the fit has no run folder; say where to write with out=…")
-    path = Path(out) if out is not None else Path(str(fit.folder)) / "export" / _NAMES[format]
-    folder = format in ("stablehlo", "numpy")
-    if path.exists() and path.is_dir() != folder:
-        wanted = "a folder" if folder else "a file"
-        raise RecipeError(
-            f"--out {path}: is {'a file' if folder else 'a folder'}, {format} writes {wanted}; name another"
-        )
+    from epochal.exporting import files
     from epochal.exporting.tracing import stored_dtype
 
+    fit, data, stored, label = _opened(run, data)
+    if out is None:
+        if fit.folder is None:
+            raise RecipeError("export: the fit has no run folder; say where to write with out=…")
+        files.refuse_link(Path(fit.folder) / "export")
+    path = Path(out) if out is not None else Path(str(fit.folder)) / "export" / _NAMES[format]
+    folder, dtype = format in ("stablehlo", "numpy"), stored_dtype(fit, stored)
+    if data is not None and (other := stored_dtype(fit, str(data.train.x.dtype))) != dtype:
+        raise RecipeError(
+            f"export: the rows of data are {other}, the run was trained on {dtype}; bring them to that form"
+        )
+    about = _about(fit, dtype, label)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        check = _WRITERS[format](fit, stored_dtype(fit, stored), path, data)
+        files.check(path, folder=folder)
+        content, notes = _built(fit, format, dtype, about)
+        files.write(path, content, folder=folder)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}; name another with --out") from None
-    return Exported(format, path, check)
+        place, why = error.filename or path, error.strerror or error
+        raise RunError(f"{place}: cannot be written: {why}; name another place with {option('out')}") from None
+    return Exported(format, path, _checked(fit, format, path, content, dtype, data), notes)
 
 
 def check_installed(format: str) -> None:
     """Raise RecipeError where the libraries of a format are missing. Imports nothing."""
     if format == "onnx" and (lacking := extras.missing("onnx")):
-        raise RecipeError(f"--format onnx: needs {' and '.join(lacking)}, not installed; pip install 'epochal[onnx]'")
+        needed = f"needs {' and '.join(lacking)}, not installed; pip install 'epochal[onnx]'"
+        raise RecipeError(f"{option('format', 'onnx')}: {needed}")
 
 
-def _opened(run: Fit | str | Path, data: Dataset | None) -> tuple[Fit, Dataset | None, str]:
-    """The fit, its data where they can be had, and the dtype that rows are stored in."""
+def _opened(run: Fit | str | Path, data: Dataset | None) -> tuple[Fit, Dataset | None, str, str | None]:
+    """The fit, its data where they can be had, the dtype that rows were stored in, and the column of the labels."""
     fit = run if isinstance(run, Fit) else load_run(run)
-    data = data or fit.data
-    if data is not None or fit.folder is None:
+    if fit.data is not None:
+        return fit, data or fit.data, str(fit.data.train.x.dtype), fit.data.reading.label
+    if fit.folder is None:
         assert data is not None
-        return fit, data, str(data.train.x.dtype)
+        return fit, data, str(data.train.x.dtype), data.reading.label
     told = json.loads((fit.folder / "run.json").read_bytes())["data"]
-    return fit, training_data(fit.folder) if told["origin"] is not None else None, told["dtype"]
+    if data is None and told["origin"] is not None:
+        data = training_data(fit.folder)
+    return fit, data, told["dtype"], told["reading"].get("label")
 
 
-def about(fit: Fit) -> dict[str, str]:
+def _about(fit: Fit, dtype: np.dtype, label: str | None) -> dict[str, str]:
     """What goes into every form besides the model: texts, each of them JSON."""
+    whole = np.iinfo(dtype) if dtype.kind in "iu" else None
     told = {
         "epochal": __version__,
         "model": {"name": fit.model.name, "settings": dict(fit.model.settings)},
         "classes": list(fit.classes),
+        "rows": {
+            "shape": [None, *fit.program.example_shape],
+            "dtype": str(dtype),
+            "range": [int(whole.min), int(whole.max)] if whole else None,
+            "divided_inside_by": fit.divisor,
+        },
+        "label": label,
         "divisor": fit.divisor,
         "preprocessing": fit.preprocessing.to_json() if fit.preprocessing else None,
         "best_validation": fit.best.valid.to_json(),
@@ -118,44 +136,55 @@ def about(fit: Fit) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in told.items()}
 
 
-def _safetensors(fit: Fit, dtype: np.dtype, path: Path, data: Dataset | None) -> None:
-    from epochal.exporting import tensors
+def _built(fit: Fit, format: str, dtype: np.dtype, about: dict[str, str]) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """The content of every file, and notes."""
+    if format == "stablehlo":
+        from epochal.exporting import stablehlo
 
-    tensors.write(fit, path, about(fit))
-    if not tensors.same(fit, path):
-        raise RunError(f"{path}: does not hold the parameters that were written; is the disk damaged?")
+        content, note = stablehlo.files(fit, dtype, about)
+        return content, (note,) if note else ()
+    if format == "safetensors":
+        from epochal.exporting import tensors
 
+        return tensors.files(fit, about), ()
+    if format == "numpy":
+        from epochal.exporting import numpy_folder
 
-def _stablehlo(fit: Fit, dtype: np.dtype, path: Path, data: Dataset | None) -> Check | None:
-    from epochal.exporting import stablehlo
-
-    stablehlo.write(fit, dtype, path, about(fit))
-    rows = _rows(fit, data, by_column=False)
-    return _compared(fit, rows, stablehlo.run(path, rows.given, fit.recipe.dtype), path) if rows else None
-
-
-def _numpy(fit: Fit, dtype: np.dtype, path: Path, data: Dataset | None) -> Check | None:
-    from epochal.exporting import numpy_folder
-
-    numpy_folder.write(fit, dtype, path, about(fit))
-    rows = _rows(fit, data, by_column=True)
-    return _compared(fit, rows, numpy_folder.run(path, rows.given), path) if rows else None
-
-
-def _onnx(fit: Fit, dtype: np.dtype, path: Path, data: Dataset | None) -> Check | None:
+        return numpy_folder.files(fit, dtype, about), ()
     from epochal.exporting import onnx_model
 
-    onnx_model.write(fit, dtype, path, about(fit))
-    rows = _rows(fit, data, by_column=True)
+    return onnx_model.files(fit, dtype, about), ()
+
+
+def _checked(
+    fit: Fit, format: str, path: Path, content: dict[str, bytes], dtype: np.dtype, data: Dataset | None
+) -> Check | None:
+    """What was written, run beside epochal itself."""
+    if format == "safetensors":
+        from epochal.exporting import tensors
+
+        if not tensors.same(fit, path):
+            raise RunError(f"{path}: does not hold the parameters that were written; is the disk damaged?")
+        return None
+    rows = _rows(fit, data, by_column=format != "stablehlo")
     if rows is None:
         return None
-    p, labels = onnx_model.run(path, rows.given if isinstance(rows.given, Mapping) else {"x": rows.given})
+    given = rows.given if isinstance(rows.given, Mapping) else rows.given.astype(dtype, copy=False)
+    if format == "stablehlo":
+        from epochal.exporting import stablehlo
+
+        x = as_array(rows.split.x).astype(dtype, copy=False)
+        return _compared(fit, rows, stablehlo.run(path, x, fit.recipe.dtype), path)
+    if format == "numpy":
+        from epochal.exporting import numpy_folder
+
+        return _compared(fit, rows, numpy_folder.run(path, content["predict.py"], given), path)
+    from epochal.exporting import onnx_model
+
+    p, labels = onnx_model.run(path, given if isinstance(given, Mapping) else {"x": given})
     if [fit.classes[i] for i in p.argmax(axis=1)] != labels.tolist():
         raise RunError(f"{path}: its labels are not those of its probabilities; do not use it, and report it")
     return _compared(fit, rows, p, path)
-
-
-_WRITERS = {"onnx": _onnx, "stablehlo": _stablehlo, "safetensors": _safetensors, "numpy": _numpy}
 
 
 @dataclass(frozen=True)
@@ -198,12 +227,17 @@ def columns(preprocessing: Preprocessing, table: Table, where: str) -> dict[str,
 
 def _compared(fit: Fit, rows: _Rows, p: np.ndarray, path: Path) -> Check:
     expected = fit.probabilities(rows.split)
-    largest = float(np.abs(p.astype(np.float64) - expected).max(initial=0))
+    largest = float(_differences(p, expected).max(initial=0))
     differing = int((p.argmax(axis=1) != expected.argmax(axis=1)).sum())
     check = Check(rows.what, len(p), differing, largest)
     if not largest <= _TOLERANCE:
         raise RunError(f"{path}: is not the same model: {check}; do not use it, and report it")
     return check
+
+
+def _differences(p: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """How far the probabilities are apart; where both are NaN, as for an index without an embedding, not at all."""
+    return np.where(np.isnan(p) & np.isnan(expected), 0, np.abs(p.astype(np.float64) - expected))
 
 
 __all__ = ["Check", "Exported", "Format", "columns", "export"]

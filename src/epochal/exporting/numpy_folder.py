@@ -3,15 +3,17 @@
 The script is `standalone`, followed by the model's own operations, a line of NumPy each.
 """
 
-import importlib.util
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from epochal import atomic
+from epochal.errors import RunError
 from epochal.exporting import standalone
 from epochal.exporting.numpy_operations import line, spelled
 from epochal.exporting.tracing import trace
@@ -38,8 +40,8 @@ if __name__ == "__main__":
 '''
 
 
-def write(fit: Fit, dtype: np.dtype, path: Path, about: Mapping[str, str]) -> None:
-    """Write the folder `path`: predict.py, model.json, parameters.npz."""
+def files(fit: Fit, dtype: np.dtype, about: Mapping[str, str]) -> dict[str, bytes]:
+    """What is to be written: predict.py, model.json, parameters.npz."""
     traced = trace(fit, dtype)
     lines = "\n".join(f"    {line(operation)}" for operation in traced.operations)
     source = Path(standalone.__file__).read_text(encoding="utf-8")
@@ -47,23 +49,53 @@ def write(fit: Fit, dtype: np.dtype, path: Path, about: Mapping[str, str]) -> No
     told = {
         "about": dict(about),
         "classes": list(fit.classes),
-        "example_shape": list(fit.program.example_shape),
-        "dtype": str(dtype),
+        "rows": json.loads(about["rows"]),
+        "label": json.loads(about["label"]),
         "columns": fit.preprocessing.to_json() if fit.preprocessing else None,
     }
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{each.name: each.array for each in traced.constants()})
-    path.mkdir(parents=True, exist_ok=True)
-    atomic.write(path / "parameters.npz", buffer.getvalue())
-    atomic.write_json(path / "model.json", told)
-    atomic.write(path / "predict.py", text.encode())
+    return {
+        "parameters.npz": buffer.getvalue(),
+        "model.json": (json.dumps(told, indent=2) + "\n").encode(),
+        "predict.py": text.encode(),
+    }
 
 
-def run(path: Path, rows: Any) -> np.ndarray:
-    """Probabilities of all rows, by the script."""
-    spec = importlib.util.spec_from_file_location("epochal_exported_predict", path / "predict.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.predict_proba(rows)
+def run(path: Path, script: bytes, rows: Any) -> np.ndarray:
+    """Probabilities of all rows, by the text of predict.py, in a process that imports nothing from the folder `path`.
+
+    Import would take byte code, and modules, that lay in the folder before. Raises RunError where the script fails.
+    """
+    told: dict[str, Any] = {"script": script.decode(), "path": str(path.absolute() / "predict.py"), "columns": None}
+    if isinstance(rows, Mapping):
+        texts = {name: cells.tolist() for name, cells in rows.items() if cells.dtype == object}
+        arrays = [cells for cells in rows.values() if cells.dtype != object]
+        told |= {"columns": [name for name in rows if name not in texts], "texts": texts}
+    else:
+        arrays = [rows]
+    given = io.BytesIO()
+    np.savez(given, np.frombuffer(json.dumps(told).encode(), np.uint8), *arrays, allow_pickle=False)
+    libraries = str(Path(np.__file__).parents[1])
+    words = [sys.executable, "-I", "-B", "-c", _CHILD, libraries]
+    done = subprocess.run(words, input=given.getbuffer(), capture_output=True, check=False)
+    if done.returncode:
+        last = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise RunError(f"{path}: predict.py fails on the rows of the check: {last}; do not use it, and report it")
+    return np.load(io.BytesIO(done.stdout), allow_pickle=False)
+
+
+_CHILD = """
+import io, json, sys
+sys.path.append(sys.argv[1])
+import numpy as np
+with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as given:
+    told, *arrays = (given[f"arr_{i}"] for i in range(len(given.files)))
+told = json.loads(told.tobytes())
+rows = arrays[0] if told["columns"] is None else dict(zip(told["columns"], arrays)) | told["texts"]
+module = {"__name__": "predict", "__file__": told["path"]}
+exec(compile(told["script"], told["path"], "exec"), module)
+found = io.BytesIO()
+np.save(found, module["predict_proba"](rows), allow_pickle=False)
+sys.stdout.buffer.write(found.getbuffer())
+"""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from epochal.exporting.onnx_windows import equation, is_product
-from epochal.exporting.operations import Constant, Operand, Operation, as_slice, is_rows, take_axis, target, unknown
+from epochal.exporting.lookups import as_slice, by_number, lookup
+from epochal.exporting.operations import Constant, Operand, Operation, equation, is_product, is_rows, target, unknown
 
 _INFIX = {
     "add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/", "eq": "==", "ne": "!=", "lt": "<", "le": "<=",
@@ -30,12 +30,18 @@ def spelled(operand: Operand) -> str:
     if not isinstance(operand, Constant):
         return operand.name
     if operand.array.ndim == 0 and operand.dtype.kind in "biuf":
-        return f"np.{operand.dtype}({str(operand.array.item())!r})" if operand.dtype.kind == "f" else _whole(operand)
+        return _number(operand.array.item(), operand.dtype)
     return f"p[{operand.name!r}]"
 
 
-def _whole(operand: Constant) -> str:
-    return f"np.{'bool_' if operand.dtype == bool else operand.dtype}({operand.array.item()})"
+def _number(value: Any, dtype: np.dtype) -> str:
+    if dtype.kind == "f":
+        return f"np.{dtype}({str(float(value))!r})"
+    return f"{_type(dtype)}({value})"
+
+
+def _type(dtype: np.dtype) -> str:
+    return "np.bool_" if dtype.kind == "b" else f"np.{dtype}"
 
 
 def line(operation: Operation) -> str:
@@ -79,6 +85,13 @@ def _round(operation: Operation, inputs: list[str]) -> str:
     return f"np.sign({x}) * np.floor(np.abs({x}) + {half})"
 
 
+def _convert(operation: Operation, inputs: list[str]) -> str:
+    dtype = operation.outputs[0].dtype
+    if dtype.kind in "iu" and operation.inputs[0].dtype.kind == "f":
+        return f"whole({inputs[0]}, np.{dtype})"
+    return f"{inputs[0]}.astype({_type(dtype)})"
+
+
 def _reshape(operation: Operation, inputs: list[str]) -> str:
     return f"{inputs[0]}.reshape({tuple(target(operation.outputs[0].shape))})"
 
@@ -99,8 +112,8 @@ def _slice(operation: Operation, inputs: list[str]) -> str:
     parts = []
     for axis, (begin, end) in enumerate(zip(params["start_indices"], params["limit_indices"], strict=True)):
         whole = begin == 0 and end == shape[axis] and strides[axis] == 1
-        if is_rows(end) and not whole:
-            raise unknown(operation, "NumPy")
+        if is_rows(shape[axis]) and not whole:
+            raise by_number()
         parts.append(":" if whole else f"{int(begin)}:{int(end)}:{int(strides[axis])}")
     return f"{inputs[0]}[{', '.join(parts)}]"
 
@@ -111,7 +124,18 @@ def _gather(operation: Operation, inputs: list[str]) -> str:
         for axis, begin, end in zip(cut.axes, cut.starts, cut.limits, strict=True):
             parts[axis] = str(begin) if axis in cut.squeezed else f"{begin}:{end}"
         return f"{inputs[0]}[{', '.join(parts)}]"
-    return f"np.take({inputs[0]}, {inputs[1]}[..., 0], axis={take_axis(operation)})"
+    asked = lookup(operation)
+    shape = [operation.inputs[0].shape[axis] for axis in asked.kept]
+    places = _transposed(inputs[0], (*asked.axes, *asked.kept))
+    if len(asked.axes) != 1:
+        places += f".reshape({tuple(target((asked.places, *shape)))})"
+    fill = None if asked.fill is None else _number(asked.fill, operation.outputs[0].dtype)
+    found = _transposed(f"lookup({places}, {inputs[1]}, {asked.lengths}, {fill})", asked.order)
+    return f"{found}.reshape({tuple(target(operation.outputs[0].shape))})" if asked.ones else found
+
+
+def _transposed(name: str, order: tuple[int, ...]) -> str:
+    return name if list(order) == sorted(order) else f"{name}.transpose({order})"
 
 
 def _pad(operation: Operation, inputs: list[str]) -> str:
@@ -177,7 +201,7 @@ _EXPRESSIONS: dict[str, Expression] = {
     "round": _round,
     "select_n": _select,
     "clamp": lambda op, x: f"np.minimum(np.maximum({x[1]}, {x[0]}), {x[2]})",
-    "convert_element_type": lambda op, x: f"{x[0]}.astype(np.{op.outputs[0].dtype})",
+    "convert_element_type": _convert,
     "reshape": _reshape,
     "squeeze": _reshape,
     "expand_dims": _reshape,
@@ -185,6 +209,7 @@ _EXPRESSIONS: dict[str, Expression] = {
     "broadcast_in_dim": _broadcast,
     "tile": lambda op, x: f"np.tile({x[0]}, {_plain(op.params['reps'])})",
     "concatenate": lambda op, x: f"np.concatenate([{', '.join(x)}], axis={int(op.params['dimension'])})",
+    "stack": lambda op, x: f"np.stack([{', '.join(x)}], axis={int(op.params['axis'])})",
     "split": lambda op, x: (
         f"np.split({x[0]}, {np.cumsum(op.params['sizes'])[:-1].tolist()}, axis={int(op.params['axis'])})"
     ),

@@ -51,7 +51,7 @@ class Graph:
         """The name of a value, or of a parameter of the model."""
         if operand.name not in self.values:
             assert isinstance(operand, Constant), f"{operand.name} is used before it is there"
-            self.values[operand.name] = self.constant(operand.array, operand.name)
+            self.values[operand.name] = self.constant(operand.array, operand.name or "parameters")
         return self.values[operand.name]
 
     def node(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:

@@ -2,7 +2,7 @@
 
 The graph is built from the model's own operations (`tracing`), not by a converter package: the one that is kept today,
 jax2onnx, brings thirty packages along, among them Flax, Orbax and TensorStore, to translate what a classifier of
-images or tables does not use. Seventy-five primitives are enough, and an unknown one is an error that names it.
+images or tables does not use. Seventy-six primitives are enough, and an unknown one is an error that names it.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,6 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from epochal import atomic
 from epochal.exporting import onnx_columns
 from epochal.exporting.onnx_graph import Graph, element_type
 from epochal.exporting.onnx_operations import translate
@@ -24,8 +23,8 @@ from epochal.fitted import Fit
 _BLOCK = 1000
 
 
-def write(fit: Fit, dtype: np.dtype, path: Path, about: Mapping[str, str]) -> None:
-    """Write the model to `path`. Outputs: `label`, the class names, and `probabilities`, [rows, classes].
+def files(fit: Fit, dtype: np.dtype, about: Mapping[str, str]) -> dict[str, bytes]:
+    """The model, in one file. Outputs: `label`, the class names, and `probabilities`, [rows, classes].
 
     A column of a table that has one of these names keeps it; the output then gets a number behind it.
     """
@@ -37,7 +36,10 @@ def write(fit: Fit, dtype: np.dtype, path: Path, about: Mapping[str, str]) -> No
         features = onnx_columns.features(graph, columns)
         graph.values["x"] = graph.cast(features, dtype) if dtype != np.float32 else features
     else:
-        inputs = [helper.make_tensor_value_info("x", element_type(dtype), ["rows", *fit.program.example_shape])]
+        shape = ["rows", *fit.program.example_shape]
+        inputs = [
+            helper.make_tensor_value_info("x", element_type(dtype), shape, f"rows as trained on: {about['rows']}")
+        ]
         graph = Graph(["x"])
         graph.values["x"] = "x"
     outs = [graph.fresh("label"), graph.fresh("probabilities")]
@@ -55,7 +57,7 @@ def write(fit: Fit, dtype: np.dtype, path: Path, about: Mapping[str, str]) -> No
     ]
     model = graph.model(inputs, outputs, dict(about))
     onnx.checker.check_model(model, full_check=True)
-    atomic.write(path, model.SerializeToString())
+    return {"model.onnx": model.SerializeToString()}
 
 
 def run(path: Path, feeds: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from epochal.exporting import onnx_windows as windows
+from epochal.exporting.lookups import as_slice, by_number
 from epochal.exporting.onnx_graph import Graph
-from epochal.exporting.operations import Operation, as_slice, is_rows, take_axis, unknown
+from epochal.exporting.onnx_lookups import looked_up, whole
+from epochal.exporting.operations import Operation, is_rows, unknown
 
 _SAME = {
     "add": "Add", "add_any": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "neg": "Neg", "exp": "Exp", "log": "Log",
@@ -73,7 +75,10 @@ def _clamp(graph: Graph, operation: Operation, inputs: list[str]) -> str:
 
 
 def _convert(graph: Graph, operation: Operation, inputs: list[str]) -> str:
-    return graph.cast(inputs[0], operation.outputs[0].dtype)
+    given, wanted = operation.inputs[0].dtype, operation.outputs[0].dtype
+    if given.kind == "f" and wanted.kind in "iu":
+        return whole(graph, inputs[0], wanted)
+    return graph.cast(inputs[0], wanted)
 
 
 def _reshape(graph: Graph, operation: Operation, inputs: list[str]) -> str:
@@ -97,8 +102,8 @@ def _slice(graph: Graph, operation: Operation, inputs: list[str]) -> str:
         for axis, (begin, end) in enumerate(zip(params["start_indices"], params["limit_indices"], strict=True))
         if not (begin == 0 and end == shape[axis] and strides[axis] == 1)
     ]
-    if any(is_rows(params["limit_indices"][axis]) for axis in axes):
-        raise unknown(operation, "ONNX")
+    if any(is_rows(shape[axis]) for axis in axes):
+        raise by_number()
     bounds = [graph.integers(*(int(params[key][axis]) for axis in axes)) for key in ("start_indices", "limit_indices")]
     steps = graph.integers(*(int(strides[axis]) for axis in axes))
     return graph.node("Slice", inputs[0], *bounds, graph.integers(*axes), steps) if axes else inputs[0]
@@ -109,9 +114,13 @@ def _gather(graph: Graph, operation: Operation, inputs: list[str]) -> str:
         bounds = (graph.integers(*cut.starts), graph.integers(*cut.limits), graph.integers(*cut.axes))
         name = graph.node("Slice", inputs[0], *bounds)
         return graph.node("Squeeze", name, graph.integers(*cut.squeezed)) if cut.squeezed else name
-    axis = take_axis(operation)
-    indices = graph.node("Squeeze", inputs[1], graph.integers(-1))
-    return graph.node("Gather", inputs[0], indices, axis=axis)
+    return looked_up(graph, operation, inputs)
+
+
+def _stack(graph: Graph, operation: Operation, inputs: list[str]) -> str:
+    axis = int(operation.params["axis"])
+    parts = [graph.node("Unsqueeze", each, graph.integers(axis)) for each in inputs]
+    return graph.node("Concat", *parts, axis=axis)
 
 
 def _pad(graph: Graph, operation: Operation, inputs: list[str]) -> str:
@@ -177,6 +186,7 @@ _TRANSLATIONS: dict[str, Translation] = {
     "broadcast_in_dim": _broadcast,
     "tile": lambda g, op, x: g.node("Tile", x[0], g.integers(*op.params["reps"])),
     "concatenate": lambda g, op, x: g.node("Concat", *x, axis=int(op.params["dimension"])),
+    "stack": _stack,
     "slice": _slice,
     "gather": _gather,
     "pad": _pad,

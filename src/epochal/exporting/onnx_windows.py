@@ -1,35 +1,12 @@
 """Products, convolutions and pooling as ONNX operators, which want channels before places."""
 
 from math import prod
-from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
 
 from epochal.exporting.onnx_graph import Graph
-from epochal.exporting.operations import Operation, unknown
-
-
-def equation(operation: Operation) -> str:
-    """A dot_general in Einstein's notation, `ab,bc->ac`."""
-    (left, right), (left_batch, right_batch) = operation.params["dimension_numbers"]
-    ranks = [len(each.shape) for each in operation.inputs]
-    letters = iter(ascii_lowercase)
-    a = [next(letters) for _ in range(ranks[0])]
-    b = [next(letters) for _ in range(ranks[1])]
-    for i, j in (*zip(left, right, strict=True), *zip(left_batch, right_batch, strict=True)):
-        b[j] = a[i]
-    free = [a[i] for i in range(ranks[0]) if i not in left and i not in left_batch]
-    free += [b[j] for j in range(ranks[1]) if j not in right and j not in right_batch]
-    return f"{''.join(a)},{''.join(b)}->{''.join([*(a[i] for i in left_batch), *free])}"
-
-
-def is_product(operation: Operation) -> bool:
-    """Whether a dot_general is a matrix product as it stands: the last axis of x with the first of a matrix."""
-    contracted, batch = operation.params["dimension_numbers"]
-    x, w = operation.inputs
-    plain = not batch[0] and len(w.shape) == 2 and len(x.shape) >= 2
-    return plain and [list(axes) for axes in contracted] == [[len(x.shape) - 1], [0]]
+from epochal.exporting.operations import Operation, equation, is_product, unknown
 
 
 def dot(graph: Graph, operation: Operation, inputs: list[str]) -> str:

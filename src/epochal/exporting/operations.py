@@ -1,10 +1,11 @@
 """What a traced model consists of: values, constants, and operations on them, for any number of rows."""
 
+from string import ascii_lowercase
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from epochal.errors import RunError
+from epochal.errors import RunError, option
 
 ROWS = 1_000_003
 """A prime that stands for the number of rows where a model asks for it as a number; nothing of that size is made."""
@@ -59,50 +60,31 @@ def target(shape: tuple[Any, ...]) -> list[int]:
     return [-1 if is_rows(dimension) else int(dimension) for dimension in shape]
 
 
-class Slice(NamedTuple):
-    """A gather that is a slice of fixed place: from `starts` to `limits` along `axes`, then without `squeezed`."""
-
-    axes: tuple[int, ...]
-    starts: tuple[int, ...]
-    limits: tuple[int, ...]
-    squeezed: tuple[int, ...]
-
-
-def as_slice(operation: Operation) -> Slice | None:
-    """What JAX makes of `x[:, 1:3, 0]`; None for other gathers."""
-    numbers, sizes = operation.params["dimension_numbers"], operation.params["slice_sizes"]
-    indices = operation.inputs[1]
-    if not isinstance(indices, Constant) or indices.array.ndim != 1 or numbers.operand_batching_dims:
-        return None
-    starts = tuple(int(i) for i in indices.array)
-    axes = tuple(numbers.start_index_map)
-    limits = tuple(start + int(sizes[axis]) for axis, start in zip(axes, starts, strict=True))
-    return Slice(axes, starts, limits, tuple(numbers.collapsed_slice_dims))
+def equation(operation: Operation) -> str:
+    """A dot_general in Einstein's notation, `ab,bc->ac`."""
+    (left, right), (left_batch, right_batch) = operation.params["dimension_numbers"]
+    ranks = [len(each.shape) for each in operation.inputs]
+    letters = iter(ascii_lowercase)
+    a = [next(letters) for _ in range(ranks[0])]
+    b = [next(letters) for _ in range(ranks[1])]
+    for i, j in (*zip(left, right, strict=True), *zip(left_batch, right_batch, strict=True)):
+        b[j] = a[i]
+    free = [a[i] for i in range(ranks[0]) if i not in left and i not in left_batch]
+    free += [b[j] for j in range(ranks[1]) if j not in right and j not in right_batch]
+    return f"{''.join(a)},{''.join(b)}->{''.join([*(a[i] for i in left_batch), *free])}"
 
 
-def take_axis(operation: Operation) -> int:
-    """The axis of a gather that takes whole slices along one. Raises RunError for any other gather."""
-    numbers, sizes = operation.params["dimension_numbers"], operation.params["slice_sizes"]
-    operand, indices = operation.inputs
-    axes = tuple(numbers.collapsed_slice_dims)
-    if len(axes) == 1 and axes == tuple(numbers.start_index_map) and not numbers.operand_batching_dims:
-        (axis,) = axes
-        between = range(axis, axis + len(indices.shape) - 1)
-        others = [each for each in range(len(operation.outputs[0].shape)) if each not in between]
-        whole = all(sizes[d] == operand.shape[d] for d in range(len(operand.shape)) if d != axis)
-        fixed = isinstance(indices, Constant) and not is_rows(operand.shape[axis])
-        inside = fixed and bool(((indices.array >= 0) & (indices.array < operand.shape[axis])).all())  # pyrefly: ignore
-        if inside and whole and list(numbers.offset_dims) == others and sizes[axis] == 1:
-            return axis
-    raise RunError(
-        "export: a gather (x[...] with arrays as indices) takes more than whole slices along one axis, which cannot be "
-        "exported to this format; use slices, or jnp.take with one axis, or --format stablehlo"
-    )
+def is_product(operation: Operation) -> bool:
+    """Whether a dot_general is a matrix product as it stands: the last axis of x with the first of a matrix."""
+    contracted, batch = operation.params["dimension_numbers"]
+    x, w = operation.inputs
+    plain = not batch[0] and len(w.shape) == 2 and len(x.shape) >= 2
+    return plain and [list(axes) for axes in contracted] == [[len(x.shape) - 1], [0]]
 
 
 def unknown(operation: Operation, form: str) -> RunError:
     """The error for a primitive that a format has no translation for."""
     return RunError(
         f"export: the model uses {operation.primitive!r} of jax.lax, which has no translation to {form} here; "
-        f"use other operations, or --format stablehlo, which takes every model"
+        f"use other operations, or {option('format', 'stablehlo')}, which takes every model"
     )

@@ -19,6 +19,7 @@ import numpy as np
 _HERE = Path(__file__).resolve().parent
 _BLOCK = 1000
 _ABSENT = {"", "na", "n/a", "nan", "null", "none"}
+_SAID = []
 _BOOLEANS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0, "1": 1.0, "0": 0.0}
 
 
@@ -32,15 +33,37 @@ def load():
 def features(about, rows):
     """Stored rows as the model takes them: an array of its shape, or the columns of a table made into numbers."""
     if about["columns"] is None:
-        x = np.asarray(rows)
-        if list(x.shape[1:]) != about["example_shape"]:
-            raise ValueError(f"rows have shape {list(x.shape[1:])}, the model takes {about['example_shape']}")
-        return x.astype(about["dtype"], copy=False)
+        return stored(about["rows"], np.asarray(rows))
+    ignored(about, rows)
     lacking = [plan["name"] for plan in about["columns"] if plan["name"] not in rows]
     if lacking:
         raise ValueError(f"the table lacks the columns {', '.join(map(repr, lacking))}")
     parts = [_column(plan, np.asarray(rows[plan["name"]]).reshape(-1)) for plan in about["columns"]]
-    return np.concatenate(parts, axis=1).astype(about["dtype"], copy=False)
+    return np.concatenate(parts, axis=1).astype(about["rows"]["dtype"], copy=False)
+
+
+def stored(told, x):
+    """Rows of an array, if they are of the shape and the kind of numbers that the model was trained on."""
+    if list(x.shape[1:]) != told["shape"][1:]:
+        raise ValueError(f"rows have shape {list(x.shape[1:])}, the model takes {told['shape'][1:]}")
+    takes = told["dtype"] + (f" from {told['range'][0]} to {told['range'][1]}" if told["range"] else "")
+    if x.size and x.dtype.kind not in ("iub" if told["range"] else "f"):
+        raise ValueError(
+            f"rows are {x.dtype}, the model takes {takes}, as it was trained on (and divides by "
+            f"{told['divided_inside_by']:g} itself); bring them to that form, then .astype({told['dtype']!r})"
+        )
+    if x.size and told["range"] and not told["range"][0] <= int(x.min()) <= int(x.max()) <= told["range"][1]:
+        raise ValueError(f"rows go from {x.min()} to {x.max()}, the model takes {takes}, as it was trained on")
+    return x.astype(told["dtype"], copy=False)
+
+
+def ignored(about, names):
+    """Say on standard error, once, which columns of a table the model does not take."""
+    taken = {about["label"], *(plan["name"] for plan in about["columns"])}
+    others = [name for name in names if name not in taken]
+    if others and others not in _SAID:
+        _SAID.append(others)
+        print(f"note: ignored columns: {', '.join(map(str, others))}", file=sys.stderr)
 
 
 def _column(plan, cells):
@@ -72,6 +95,7 @@ def read_csv(about, path, separator=None):
         separator = separator or max(",;\t|", key=head.count)
         names, *rows = [row for row in csv.reader(file, delimiter=separator, strict=True) if row]
     names = [name.strip() for name in names]
+    ignored(about, names)
     found = {}
     for plan in about["columns"]:
         if plan["name"] not in names:
@@ -114,12 +138,12 @@ def main(predict_proba):
         else:
             rows = read_csv(about, asked.data, asked.separator)
         p = predict_proba(rows)
-    except (OSError, ValueError) as error:
+        if asked.out:
+            with open(asked.out, "w", encoding="utf-8", newline="") as file:
+                write_csv(file, p, about["classes"])
+    except (OSError, ValueError, EOFError, csv.Error) as error:
         sys.exit(f"predict.py: {error}")
-    if asked.out:
-        with open(asked.out, "w", encoding="utf-8", newline="") as file:
-            write_csv(file, p, about["classes"])
-    else:
+    if not asked.out:
         write_csv(sys.stdout, p, about["classes"])
 
 
@@ -140,6 +164,24 @@ def softmax(logits):
 def erf(x):
     """The error function, which NumPy lacks."""
     return np.vectorize(math.erf, otypes=[x.dtype])(x)
+
+
+def whole(x, dtype):
+    """Floats as whole numbers, as JAX makes them: NaN is 0, what is beyond the dtype its least or greatest number."""
+    info = np.iinfo(dtype)
+    x = np.where(np.isnan(x), 0, x.astype(np.float64))
+    return np.clip(x, info.min, np.nextafter(float(info.max) + 1, 0)).astype(dtype)
+
+
+def lookup(x, indices, lengths, fill):
+    """Of x [places, ...] those at indices [..., columns]: beyond `lengths` the nearest, or `fill` if there is one."""
+    indices, flat = indices.astype(np.int64), np.int64(0)
+    for column, length in enumerate(lengths):
+        flat = flat * length + np.clip(indices[..., column], 0, length - 1)
+    if fill is None:
+        return x[flat]
+    inside = ((indices >= 0) & (indices < np.array(lengths))).all(axis=-1)
+    return np.where(inside.reshape(inside.shape + (1,) * (x.ndim - 1)), x[flat], fill)
 
 
 def windows(x, size, strides, padding, dilation, fill):

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from epochal import atomic, parameters
+from epochal import parameters
 from epochal.fitted import Fit
 
 
-def write(fit: Fit, path: Path, about: Mapping[str, str]) -> None:
-    """Write the file `path`."""
+def files(fit: Fit, about: Mapping[str, str]) -> dict[str, bytes]:
+    """What is to be written: one file."""
     named = {name: np.ascontiguousarray(array) for name, array in parameters.flatten(fit.params).items()}
-    atomic.write(path, safetensors.numpy.save(named, dict(about)))
+    return {"model.safetensors": safetensors.numpy.save(named, dict(about))}
 
 
 def same(fit: Fit, path: Path) -> bool:

@@ -87,9 +87,13 @@ def trace(fit: Fit, dtype: np.dtype) -> Traced:
         except RunError:
             raise
         except Exception:
-            raise no_shape(fit, first) from None
+            raise _no_shape(fit, first) from None
         if any(_counts_rows(each) for each in traced.constants()):
-            raise no_shape(fit, first)
+            raise RunError(
+                f"export: the model {fit.model.name!r} cannot be traced for any number of rows: it computes with that "
+                f"number, as x.mean(axis=0) does; a row's answer must not depend on other rows: take means over rows "
+                f"in training only (forward=), and keep them as statistics"
+            )
         return traced
 
 
@@ -106,7 +110,7 @@ def _counts_rows(constant: Constant) -> bool:
     return bool(np.any(constant.array.astype(np.float64) == ROWS)) if constant.dtype.kind in "iuf" else False
 
 
-def no_shape(fit: Fit, error: Exception) -> RunError:
+def _no_shape(fit: Fit, error: Exception) -> RunError:
     """The error for a model that JAX cannot trace without knowing the number of rows."""
     return RunError(
         f"export: the model {fit.model.name!r} cannot be traced for any number of rows: {str(error).splitlines()[0]}; "
