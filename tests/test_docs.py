@@ -37,6 +37,7 @@ def place(tmp_path_factory) -> Path:
     frame = iris.frame.assign(species=iris.target_names[iris.target]).drop(columns="target")
     frame.to_csv(folder / "flowers.csv", index=False)
     frame.rename(columns={"species": "y"}).to_csv(folder / "data.csv", index=False)
+    (frame[:3].drop(columns="species") + 0.05).to_csv(folder / "new-flowers.csv", index=False)
     generator = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (folder / "pictures" / name).mkdir(parents=True)

@@ -50,7 +50,7 @@ def test_a_platform_of_jax_that_is_not_there_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("devices", "lacking", "platforms", "told"),
     [
-        (CPU, ["jax_cuda13_plugin"], "", "pip install 'epochal[cuda]'"),
+        (CPU, ["jax_cuda13_plugin"], "", "pip install 'jax[cuda13]'"),
         (CPU, ["jax_cuda13_plugin"], "cpu", "JAX_PLATFORMS=cpu hides it"),
         (CPU, [], "", "is the driver new enough"),
         ([{"platform": "gpu", "kind": "H200", "free_bytes": 1}], [], "", None),

@@ -40,6 +40,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:X. features range from")  # as some checks have them
 @parametrize_with_checks([Classifier()], expected_failed_checks=lambda estimator: EXPECTED)
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
@@ -251,7 +252,7 @@ def test_float64_is_kept_or_stored_as_float32_as_dtype_says():
 
 
 def test_a_grid_search_over_a_pipeline_compiles_once_a_shape(compilations):
-    x, y = sklearn.datasets.load_breast_cancer(return_X_y=True)
+    x, y = sklearn.datasets.sklearn.datasets.load_breast_cancer(return_X_y=True)
     x, y = x[:480], y[:480]  # every fold has 320 rows to train with
     model = epochal.Model(epochal.mlp(16).init, epochal.mlp(16).logits)  # a new object: nothing is compiled for it yet
     pipeline = make_pipeline(StandardScaler(), Classifier(model, epochs=10, random_state=0))
@@ -437,3 +438,12 @@ def test_a_portion_whose_validation_finds_infinite_parameters_is_not_counted():
     assert made._increments.member.step == 2
     made.partial_fit(X, Y, X_valid=X, y_valid=Y)
     assert (made.n_iter_, made.best_epoch_) == (2, 2)
+
+
+def test_features_that_are_not_scaled_are_warned_of():
+    x, y = sklearn.datasets.load_breast_cancer(return_X_y=True)
+    with pytest.warns(epochal.DataWarning, match=r"X: features range from 0 to 4,254 and are not scaled"):
+        Classifier(**QUICK).fit(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_pipeline(StandardScaler(), Classifier(**QUICK)).fit(x, y)

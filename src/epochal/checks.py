@@ -80,7 +80,8 @@ def unscaled(x: Rows, divisor: float, where: str) -> str:
         return ""
     return (
         f"{where}: features range from {low:,.6g} to {high:,.6g} and are not scaled, which trains badly or not at all; "
-        f"standardise them, give them as a data frame (its columns are standardised), or use {option('divisor')}"
+        f"standardise them (scikit-learn: StandardScaler), load them as a data frame (its columns are standardised), "
+        f"or use {option('divisor')}"
     )
 
 

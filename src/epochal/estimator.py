@@ -1,5 +1,6 @@
 """The door for scikit-learn: an estimator whose parameters are the recipe's, and which does what `epochal.fit` does."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
@@ -11,8 +12,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data  # pyrefly: ignore  # its stubs are of 1.5
 
-from epochal import supervised
+from epochal import checks, supervised
 from epochal.dataset import Split
+from epochal.errors import DataWarning
 from epochal.fitted import Epoch
 from epochal.increments import Increments
 from epochal.member import Member
@@ -126,6 +128,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
             train, valid = supervised.hold_out(train, self.validation_fraction, recipe.seed)
         if valid is None:
             recipe = replace(recipe, patience_steps=_ENDLESS)
+        if note := checks.unscaled(train.x, train.divisor, "X"):
+            warnings.warn(note, DataWarning, stacklevel=2)
         data = supervised.dataset(supervised.normalised(train), valid, self._names)
         training = Training(settings.model, data, recipe, settings.memory_bytes)
         for _ in training:

@@ -13,7 +13,19 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "flax": ("flax",),
     "equinox": ("equinox",),
 }
-"""What must be importable for each extra of `pip install 'epochal[EXTRA]'`."""
+"""What must be importable for each extra of the package."""
+
+_PACKAGES = {"cuda": "jax[cuda13]", "mlflow": "mlflow-skinny sqlalchemy alembic"}
+
+
+def install(extra: str) -> str:
+    """The command that installs what an extra needs, wherever epochal itself was installed from.
+
+    >>> install("onnx"), install("cuda")
+    ('pip install onnx onnxruntime', "pip install 'jax[cuda13]'")
+    """
+    packages = _PACKAGES.get(extra, " ".join(EXTRAS[extra]))
+    return f"pip install '{packages}'" if "[" in packages else f"pip install {packages}"
 
 
 def missing(extra: str) -> list[str]:

@@ -49,7 +49,7 @@ def doctor(*, json: Flag = False) -> int:
         size = format_bytes(cache["bytes"]) if cache["bytes"] is not None else "not there yet"
         print(f"{'cache':<12} {name}: {cache['path'] or 'off'}{f' ({size})' if cache['path'] else ''}")
     for name, lacking in told["extras"].items():
-        state = f"needs {', '.join(lacking)}: pip install 'epochal[{name}]'" if lacking else "there"
+        state = f"needs {', '.join(lacking)}: {extras.install(name)}" if lacking else "there"
         print(f"{'extra':<12} {name}: {state}")
     for line in told["advice"]:
         print(f"{'!':<12} {line}")
@@ -60,10 +60,12 @@ def diagnose(gpus: list[str], devices: list[dict[str, Any]], lacking: list[str])
     """What is amiss: a GPU of the machine that JAX does not see, and why."""
     if not gpus or any(device["platform"] != "cpu" for device in devices):
         return []
+    from epochal import extras
+
     if os.environ.get("JAX_PLATFORMS", "").strip() == "cpu":
         why = "JAX_PLATFORMS=cpu hides it; unset it"
     elif lacking:
-        why = "JAX is installed for CPUs; pip install 'epochal[cuda]'"
+        why = f"JAX is installed for CPUs; {extras.install('cuda')}"
     else:
         why = "the CUDA plugin is installed; is the driver new enough for it, and CUDA_VISIBLE_DEVICES not empty?"
     return [f"this machine has {', '.join(gpus)}, but JAX runs on the CPU: {why}"]

@@ -96,7 +96,7 @@ def export(
 def check_installed(format: str) -> None:
     """Raise RecipeError where the libraries of a format are missing. Imports nothing."""
     if format == "onnx" and (lacking := extras.missing("onnx")):
-        needed = f"needs {' and '.join(lacking)}, not installed; pip install 'epochal[onnx]'"
+        needed = f"needs {' and '.join(lacking)}, not installed; {extras.install('onnx')}"
         raise RecipeError(f"{option('format', 'onnx')}: {needed}")
 
 

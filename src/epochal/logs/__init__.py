@@ -37,7 +37,7 @@ def check(tools: Iterable[str]) -> None:
             raise RecipeError(f"--log {tool}: there is no such tool, only {', '.join(get_args(Tool))}")
         if lacking := extras.missing(tool):
             raise RecipeError(
-                f"--log {tool}: needs {' and '.join(lacking)}, not installed here; pip install 'epochal[{tool}]'"
+                f"--log {tool}: needs {' and '.join(lacking)}, not installed here; {extras.install(tool)}"
             )
 
 

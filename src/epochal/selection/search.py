@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from epochal import extras
 from epochal.errors import RecipeError
 from epochal.selection.candidate import Candidate, Standing
 from epochal.selection.space import Range, Space
@@ -53,7 +54,7 @@ class Study:
         try:
             import optuna  # pyrefly: ignore
         except ImportError:
-            raise RecipeError("optuna: is not installed; pip install 'epochal[optuna]'") from None
+            raise RecipeError(f"optuna: is not installed; {extras.install('optuna')}") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.space, self.trials, self.storage, self.name, self.seed, self.batch = (
             space, trials, storage, name, seed, batch,
