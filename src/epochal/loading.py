@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from epochal import checks, labels, splitting
+from epochal import checks, labels, splitting, suspicious
 from epochal.dataset import SPLITS, Dataset, Split
-from epochal.errors import DataError, DataWarning, RecipeError
+from epochal.errors import DataError, DataWarning, RecipeError, option
 from epochal.features import features
 from epochal.lending import frozen, zeros
 from epochal.preprocessing import Preprocessing
@@ -63,12 +63,21 @@ def assemble(raw: Raw, reading: Reading) -> Dataset:
             for held in (parts, codes):
                 held[name], held["train"] = _take(held["train"], taken), _take(held["train"], kept)
             notes.append(f"{name}: {len(taken):,} rows held out of train, {how}")
-    remedy = "they were held out: hold a part of every class out with holdout='stratified' (--holdout)"
+    remedy = f"they were held out: hold a part of every class out with {option('holdout', 'stratified')}"
     labels.all_classes(codes["train"], classes, raw.name, remedy)
     groups = [of for name in ("train", "valid") if (of := parts[name].groups) is not None]
     grouped = np.concatenate(groups) if len(groups) == 2 else None
     first = parts["train"].x
     preprocessing = Preprocessing.fit(first, f"{raw.name}: train") if isinstance(first, Table) else None
+    said = suspicious.classes(codes["train"], classes, raw.name)
+    if isinstance(first, Table) and preprocessing:
+        said += suspicious.columns(first, preprocessing, raw.name)
+        empty = preprocessing.unused(first)
+        reading = replace(reading, drop=(*raw.dropped, *empty))  # so that other rows are read without them
+        parts = {
+            name: replace(part, x=part.x.without(empty)) if isinstance(part.x, Table) else part
+            for name, part in parts.items()
+        }
     x: dict[str, Rows] = {}
     left = memory_limit(reading.host_memory)
     for name in SPLITS:
@@ -77,11 +86,14 @@ def assemble(raw: Raw, reading: Reading) -> Dataset:
         left -= found.nbytes if isinstance(part, Table) and isinstance(found, np.ndarray) else 0
         x[name] = found
         notes += [f"{name}: {note}"] if note else []
+    notes += [*said.notes, *filter(None, [checks.merged_numbers(x["train"]) if not preprocessing else ""])]
     scale = divisor(x["train"], raw.divisor, reading.divisor)
     for name in SPLITS:
         x[name], note = stored(x[name], reading.storage, f"{raw.name}: {name}")
         notes += [f"{name}: {note}"] if note else []
     splits = {name: Split(x[name], codes[name], scale) for name in SPLITS}
+    for note in said.severe:
+        warnings.warn(note, DataWarning, stacklevel=3)
     shared = checks.shared_rows(splits["train"].x, splits["test"].x)
     if shared:
         note = f"{raw.name}: {shared:,} of {len(splits['test']):,} test rows are identical to a train row"
@@ -157,7 +169,7 @@ def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[s
     for name, part in raw.splits.items():
         where = f"{raw.name}: {name}"
         if part.y is None:
-            remedy = "give them with labels=… (--labels FILE), or label=… (--label COLUMN) for a table"
+            remedy = f"give them with {option('labels', 'FILE')}, or {option('label', 'COLUMN')} for a table"
             raise DataError(f"{where} has no labels; {remedy if len(raw.splits) == 1 else 'put them beside it'}")
         x = part.x if isinstance(part.x, Table) else _view(checks.features(part.x, where))
         parts[name], found[name] = replace(part, x=x), np.asarray(part.y)

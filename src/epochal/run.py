@@ -192,7 +192,7 @@ def training_data(path: Path) -> Dataset:
 def merged(path: Path, reading: Reading) -> Reading:
     """How other data for a run are read: as the run's own were, but for what is asked here and for splits."""
     told = {k: v for k, v in _read_json(path)["data"]["reading"].items() if k not in ("valid", "test", "labels")}
-    return Reading.from_dict(told | reading.to_dict())
+    return reading.inheriting(told)
 
 
 def stored(path: Path) -> Stored:
