@@ -13,7 +13,7 @@ from epochal.errors import DataError, DataWarning, RecipeError, option
 from epochal.features import features
 from epochal.lending import frozen, zeros
 from epochal.preprocessing import Preprocessing
-from epochal.reading import Reading
+from epochal.reading import Reading, named
 from epochal.rows import Rows, gather, joined
 from epochal.sources import Part, Raw, read
 from epochal.sources.files import locate, memory_limit
@@ -41,7 +41,7 @@ def load(source: Any = "digits", reading: Reading | None = None, **options: Any)
     # Absolute, so that the run can read the same files again from anywhere.
     given = {name: getattr(reading, name) for name in ("labels", "valid", "test")}
     paths: dict[str, Any] = {name: _absolute(path) for name, path in given.items() if isinstance(path, (str, Path))}
-    return replace(data, origin=_absolute(source), reading=replace(reading, **paths))
+    return replace(data, origin=_absolute(source), reading=replace(data.reading, **paths))
 
 
 def _absolute(source: str | Path) -> str:
@@ -71,7 +71,7 @@ def assemble(raw: Raw, reading: Reading) -> Dataset:
     preprocessing = Preprocessing.fit(first, f"{raw.name}: train") if isinstance(first, Table) else None
     said = suspicious.classes(codes["train"], classes, raw.name)
     if isinstance(first, Table) and preprocessing:
-        said += suspicious.columns(first, preprocessing, raw.name)
+        said += suspicious.columns(first, preprocessing, named(reading.categorical, first.columns), raw.name)
         empty = preprocessing.unused(first)
         reading = replace(reading, drop=(*raw.dropped, *empty))  # so that other rows are read without them
         parts = {

@@ -24,8 +24,6 @@ class Reading:
 
     `drop`, `categorical` and `missing` take text or a sequence of texts; a text may join several by commas.
 
-    >>> Reading(drop="id,name") == Reading(drop=["id", "name"])
-    False
     >>> named(Reading(drop="id,name").drop, ["id", "name", "age"])
     ['id', 'name']
     """
@@ -81,8 +79,8 @@ class Reading:
     header: bool | None = None
     """Whether the first row of a text table names the columns; left out: found out. Else they are called c0, c1, …"""
 
-    decimal: str = "."
-    """The decimal mark of numbers in a text table."""
+    decimal: str | None = None
+    """The decimal mark of numbers in a text table; left out: a point, or a comma where that parts thousands."""
 
     thousands: str | None = None
     """The mark between groups of three digits in a text table, such as , in 28,500."""
@@ -202,15 +200,15 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
 def _check_marks(reading: Reading) -> None:
     marks = {"decimal": reading.decimal, "thousands": reading.thousands}
     for name, mark in marks.items():
-        if mark is None and name == "thousands":
+        if mark is None:
             continue
         if not isinstance(mark, str) or len(mark) != 1 or mark.isalnum() or mark in '+-\r\n\0"':
             raise RecipeError(f"{name}: must be one character, like . or , (no digit, letter or sign), got {mark!r}")
-    if reading.decimal == reading.thousands:
+    if reading.decimal is not None and reading.decimal == reading.thousands:
         raise RecipeError(f"decimal, thousands: must be two marks, got {reading.decimal!r} for both")
     if reading.encoding is not None:
         try:
-            b"".decode(reading.encoding)
+            "a".encode(reading.encoding)
         except (LookupError, TypeError, ValueError):
             raise RecipeError(
                 f"encoding: must be one that Python knows, like utf-8, latin-1 or cp1252, got {reading.encoding!r}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from epochal.errors import option
 from epochal.preprocessing import ColumnPlan, Preprocessing
+from epochal.sources.cells import Rules, odd_cells
 from epochal.table import Column, Table, leave_out, listed
 
 _FEW_ROWS = 50  # of fewer rows nothing is said: all their values may well differ
@@ -36,10 +37,12 @@ class Said:
         return Said(self.notes + other.notes, self.severe + other.severe)
 
 
-def columns(table: Table, preprocessing: Preprocessing, where: str) -> Said:
-    """What is to be said of the features of the training rows."""
+def columns(table: Table, preprocessing: Preprocessing, categorical: Sequence[str], where: str) -> Said:
+    """What is to be said of the features of the training rows, some of which are `categorical` as the user says."""
     found = _Found()
     for plan in preprocessing.columns:
+        if plan.name in categorical:
+            continue
         column = table.columns[plan.name].read()
         absent = column.array < 0 if plan.kind == "category" else np.isnan(column.array)
         found.look(plan, column.array, column.array[~absent])
@@ -66,10 +69,10 @@ class _Found:
         if not plan.missing and present.min() == present.max():
             self.constant.append(plan.name)
         if plan.kind == "category":
-            if len(present) >= _FEW_ROWS and 2 * len(plan.categories) > len(present):
-                self.codes.append((plan.name, len(plan.categories), len(present)))
             if all(map(_DATE.fullmatch, plan.categories)):
                 self.dates.append((plan.name, plan.categories[0]))
+            elif len(present) >= _FEW_ROWS and 2 * len(plan.categories) > len(present) and not _are_numbers(plan):
+                self.codes.append((plan.name, len(plan.categories), len(present)))
         elif plan.kind == "number":
             if _counts_rows(values):
                 self.counters.append(plan.name)
@@ -101,6 +104,11 @@ def _merged_note(found: tuple[str, int]) -> str:
         f"column {name!r}: {count:,} of its different whole numbers become the same feature as another one (float32); "
         f"is it an identifier? leave it out with {leave_out([name])}"
     )
+
+
+def _are_numbers(plan: ColumnPlan) -> bool:
+    """Whether most categories are numbers, of which their source has told already."""
+    return bool(odd_cells(plan.categories, [1] * len(plan.categories), Rules(), typed=True))
 
 
 def _counts_rows(values: np.ndarray) -> bool:

@@ -126,7 +126,7 @@ def _read_folder(path: Path, reading: Reading, limit: int, labelled: bool) -> Ra
         _check(reading, arrow.READS, str(path), "a data set of Hugging Face")
         return arrow.read_saved(path, reading, limit, labelled=labelled)
     if any(path.glob("*-ubyte*")):
-        _check(reading, (), str(path), "a folder of IDX files")
+        _check(reading, ("labels",), str(path), "a folder of IDX files")
         return idx.read_folder(path, limit)
     if images.is_folder(path):
         _check(reading, images.READS, str(path), "a folder of images")

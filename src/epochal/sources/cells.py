@@ -40,7 +40,8 @@ class Rules:
     @classmethod
     def of(cls, reading: Reading) -> "Rules":
         """As `reading` says."""
-        return cls(reading.decimal, reading.thousands or "", tuple(words(reading.missing)), reading.known_missing)
+        decimal = reading.decimal or ("," if reading.thousands == "." else ".")
+        return cls(decimal, reading.thousands or "", tuple(words(reading.missing)), reading.known_missing)
 
     def plain(self) -> list[Any]:
         """The fields as plain values."""
@@ -142,7 +143,10 @@ def odd_cells(texts: Sequence[str], counts: Sequence[int], rules: Rules, *, type
     like = [i for i in odd if _LIKE_NUMBER.fullmatch(texts[i])]
     if not like or 2 * (sum(counts[i] for i in like) + total - count) <= total:
         return {}
-    for marks in ({"decimal": ","}, {"thousands": ","}, {"thousands": ".", "decimal": ","}, {"thousands": " "}):
+    ways = [{"thousands": ","}, {"decimal": ","}, {"thousands": ".", "decimal": ","}, {"thousands": " "}]
+    if any(texts[i].startswith("0,") for i in like):
+        ways.remove({"thousands": ","})
+    for marks in ways:
         other = Rules(marks.get("decimal", "."), marks.get("thousands", ""))
         if 2 * sum(counts[i] for i, text in enumerate(texts) if other.number(text) is not None) > total:
             return {"of": total, "count": count, "odd": like[0], "remedy": marks}

@@ -59,7 +59,9 @@ def index_of(schema: Any) -> list[str]:
 def _categories_of(schema: Any) -> list[str]:
     """The columns that were categories of a pandas frame: Parquet keeps those of numbers as numbers."""
     columns = [one for one in _of_pandas(schema, "columns") if isinstance(one, dict)]
-    return [one["name"] for one in columns if one.get("pandas_type") == "categorical" and one.get("name") in schema.names]
+    return [
+        one["name"] for one in columns if one.get("pandas_type") == "categorical" and one.get("name") in schema.names
+    ]
 
 
 def _of_pandas(schema: Any, key: str) -> list[Any]:

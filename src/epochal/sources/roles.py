@@ -102,8 +102,8 @@ def index_notes(roles: Roles, where: str) -> list[str]:
         )
     if saved:
         notes.append(
-            f"{where}: the column without a name ({', '.join(map(repr, saved))}) is taken for the index that a data "
-            f"frame was written with, and left out; give it a name to make it a feature"
+            f"{where}: what has no name ({', '.join(map(repr, saved))}) is taken for the index that a data frame was "
+            f"written with, and left out; give it a name to make it a feature"
         )
     return notes
 

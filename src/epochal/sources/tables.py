@@ -106,8 +106,8 @@ def _without_unnamed(
     features = tuple(column for column in found.features if column not in empty)
     if not features:
         raise DataError(f"{name}: no column with a name is left for features; name the columns in the file")
-    what = "1 column has" if len(empty) == 1 else f"{len(empty):,} columns have"
-    return replace(found, features=features), [f"{name}: {what} neither a name nor a value, and are no features"]
+    what = "1 column without a name has" if len(empty) == 1 else f"{len(empty):,} columns without a name have"
+    return replace(found, features=features), [f"{name}: {what} no value either: left out"]
 
 
 def _unsure_labels(told: Told | None, column: str | None) -> list[str]:
