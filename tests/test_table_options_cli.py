@@ -26,7 +26,7 @@ def place(tmp_path_factory) -> Path:
     frame.to_csv(folder / "comma.csv", sep=";", decimal=",", encoding="latin-1")
     frame.drop(columns="y").to_parquet(folder / "new.parquet")
     frame.to_csv(folder / "point.csv", index=False)
-    rows = "".join(f"{i % 7},{i}\n" for i in range(3000))
+    rows = "".join(f"{i % 7 + i / 1e4},{i // 2}\n" for i in range(6000))
     (folder / "prices.csv").write_text("a,price\n" + rows)
     return folder
 

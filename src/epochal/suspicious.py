@@ -11,7 +11,6 @@ import numpy as np
 
 from epochal.errors import option
 from epochal.preprocessing import ColumnPlan, Preprocessing
-from epochal.sources.cells import Rules, odd_cells
 from epochal.table import Column, Table, leave_out, listed
 
 _FEW_ROWS = 50  # of fewer rows nothing is said: all their values may well differ
@@ -108,6 +107,8 @@ def _merged_note(found: tuple[str, int]) -> str:
 
 def _are_numbers(plan: ColumnPlan) -> bool:
     """Whether most categories are numbers, of which their source has told already."""
+    from epochal.sources.cells import Rules, odd_cells  # of tables alone
+
     return bool(odd_cells(plan.categories, [1] * len(plan.categories), Rules(), typed=True))
 
 

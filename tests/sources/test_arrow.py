@@ -395,7 +395,9 @@ def test_mutants_are_read_or_refused(tmp_path, monkeypatch):
 
 def saved(folder: Path, names: list[str], rows: int = 12) -> Path:
     folder.mkdir()
-    table = pa.table({"a": np.arange(rows) % 5, "label": pa.array(np.arange(rows) % 3, pa.int64())})
+    table = pa.table(
+        {"a": np.random.default_rng(0).normal(size=rows), "label": pa.array(np.arange(rows) % 3, pa.int64())}
+    )
     (folder / "data.arrow").write_bytes(stream(table))
     (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
     features = {"label": {"names": names, "_type": "ClassLabel"}}
@@ -420,7 +422,7 @@ def test_declared_names_that_would_become_one_are_refused(tmp_path, names, told)
 
 
 def test_options_for_images_are_refused_where_there_are_none(tmp_path):
-    with pytest.raises(RecipeError, match="size='3x3': is for images, and .* has no column of images; leave it out"):
+    with pytest.raises(RecipeError, match=r"size='3x3': is for images, and .* has no column of images; leave it out"):
         load(saved(tmp_path / "ds", ["a", "b", "c"]), size="3x3")
 
 
