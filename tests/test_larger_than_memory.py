@@ -20,7 +20,7 @@ from pyarrow import feather, parquet
 import epochal
 from epochal import spool
 from epochal.rows import FileRows
-from epochal.sources import cells, decoding, isolated, text_tables
+from epochal.sources import decoding, growing, isolated, text_tables
 from refusals import refusal, value_or_refusal
 
 CELL = st.one_of(
@@ -75,7 +75,7 @@ def quoted(cell: str) -> str:
 )
 def test_any_text_table_is_the_same_beyond_memory(tmp_path, monkeypatch, cache, columns, host, block, packed):
     monkeypatch.setattr(text_tables, "_BLOCK_CELLS", block)
-    monkeypatch.setattr(cells, "_ENTRY_BYTES", 0)
+    monkeypatch.setattr(growing, "_ENTRY_BYTES", 0)
     rows = zip(*columns, ["p", "q", "r"] * 20, strict=True)
     header = [f"f{i}" for i in range(len(columns))] + ["y"]
     text = "\n".join(",".join(map(quoted, row)) for row in [header, *rows]).encode()
@@ -118,7 +118,7 @@ WAYS = [
 @pytest.mark.parametrize("form", ["t.csv", "t.parquet", "t.arrow", "two files", "a folder of datasets"])
 def test_tables_of_every_form_are_the_same_beyond_memory(tmp_path, monkeypatch, cache, form, options):
     monkeypatch.setattr(text_tables, "_BLOCK_CELLS", 2000)
-    monkeypatch.setattr(cells, "_ENTRY_BYTES", 0)
+    monkeypatch.setattr(growing, "_ENTRY_BYTES", 0)
     table, path = frame(), tmp_path / form
     if form == "t.csv":  # every text stays in memory, so let them be few
         table = table.drop(["when"]).append_column("when", pa.array(np.arange(600)[::-1] // 30))

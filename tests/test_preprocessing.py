@@ -156,9 +156,14 @@ def test_columns_that_can_be_taken_for_the_kind_trained_on():
 
 def test_columns_that_tell_nothing_or_too_much(monkeypatch):
     for empty in (number(NAN, NAN), category(None, None), boolean(NAN, NAN)):
-        assert "column 'a' has no value in any train row" in refusal(Preprocessing.fit, table(a=empty), "t: train")
+        assert "no column has a value in any train row ('a')" in refusal(Preprocessing.fit, table(a=empty), "t: train")
+        fitted = Preprocessing.fit(table(a=empty, b=number(1, 2)), "t: train")
+        assert [plan.name for plan in fitted.columns] == ["b"]
     many = category(*map(str, range(1001)))
     assert "column 'a' has 1,001 different texts" in refusal(Preprocessing.fit, table(a=many), "t: train")
+    both = refusal(Preprocessing.fit, table(a=many, b=number(*range(1001)), c=many), "t: train")
+    assert "2 columns cannot be features: 'a' has 1,001 different texts" in both
+    assert "leave them out with drop='a,c'" in both
     monkeypatch.setattr(preprocessing, "MAX_FEATURES", 4)
     wide = table(a=number(1, 2), b=category("x", "y", "z"))
     assert "become 5 features, at most 4 are supported" in refusal(Preprocessing.fit, wide, "t: train")

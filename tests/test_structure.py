@@ -14,11 +14,12 @@ ORDER = """
 errors extras memory lending atomic lock journal sealed checkpoint draws disk rows columns spool table reading
 sources.raw sources.files sources.isolated
 sources.pickle_machine sources.pickles sources.arrays sources.idx sources.npy sources.tutorials sources.named
-sources.times sources.roles sources.cells sources.text_form sources.text_tables sources.columnar sources.kept
+sources.times sources.roles sources.splits sources.cells sources.growing sources.text_form sources.text_tables
+sources.arrow_types sources.columnar sources.kept
 sources.columnar_files sources.tables sources.frames sources.pixels sources.room sources.decoding sources.images
 sources.arrow_rows sources.arrow_files sources.arrow_sources sources.arrow sources checks known_rows test_rows labels
-column_kinds preprocessing features dataset splitting storage loading array_columns preparation weighting plan losses
-scaling userfile parameters models.base
+column_kinds preprocessing suspicious features dataset splitting storage loading array_columns preparation weighting
+plan losses scaling userfile parameters models.base
 models.convolution.geometry models.convolution.blocks models.convolution.pooling models.convolution.products
 models.convolution.rewriting models.convolution models.logistic models.mlp models.lenet models.adapters.calls
 models.adapters.nnx models.adapters.linen models.adapters.equinox models.adapters models recipe optimizers

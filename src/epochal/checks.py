@@ -19,6 +19,8 @@ _DIGEST_BYTES = 32
 _SEARCHED = 1 << 20
 _WIDE = 100.0
 _NARROW = 0.01
+_EXACT = 2**24  # whole numbers up to this are exact as float32
+_MOST_FEATURES = 1000  # that are compared value by value
 
 
 def features(x: Any, where: str) -> Rows:
@@ -83,6 +85,29 @@ def unscaled(x: Rows, divisor: float, where: str) -> str:
         f"standardise them (scikit-learn: StandardScaler), load them as a data frame (its columns are standardised), "
         f"or use {option('divisor')}"
     )
+
+
+def merged_numbers(x: Rows) -> str:
+    """A note where different whole numbers of a feature become one, as the step computes with float32; else nothing.
+
+    Blocks are compared each by itself; what is exact as float32 costs a look at the greatest value.
+    """
+    wide = (x.dtype.kind in "iu" and x.dtype.itemsize > 2) or x.dtype == np.float64
+    for _, block in blocks(x) if wide else ():
+        flat = block.reshape(len(block), -1)
+        if max(abs(int(flat.min())), abs(int(flat.max()))) <= _EXACT:
+            continue
+        lossy = (flat.astype(np.float32).astype(np.float64) != flat).any(axis=0) & (flat == np.floor(flat)).all(axis=0)
+        for feature in np.flatnonzero(lossy)[:_MOST_FEATURES].tolist():
+            values = np.unique(flat[:, feature])
+            same = np.flatnonzero(np.diff(values.astype(np.float32)) == 0)
+            if len(same):
+                one, other = (int(values[same[0] + i]) for i in (0, 1))
+                return (
+                    f"feature {feature:,} holds whole numbers that become one as float32, such as {one} and {other}: "
+                    f"above 2**24 only some are exact; number them 0, 1, … (identifiers), or subtract an offset"
+                )
+    return ""
 
 
 def same_length(x: Sized, y: np.ndarray, where: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from epochal.disk import File, Output
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.memory import format_bytes
 from epochal.rows import FileRows
 
@@ -37,8 +37,8 @@ class Writer(Output):
         if total > self.most:
             raise DataError(
                 f"{self.source}: its columns take {format_bytes(total)} or more, above {MOST_FOLD:,} times the bytes "
-                f"of the file; is it damaged or hostile? if it is sound, grant more with --host-memory, so that it is "
-                f"read in memory"
+                f"of the file; is it damaged or hostile? if it is sound, grant more with "
+                f"{option('host_memory')}, so that it is read in memory"
             )
 
     def add(self, columns: Sequence[np.ndarray]) -> None:

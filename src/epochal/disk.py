@@ -11,7 +11,7 @@ from typing import NoReturn, Self
 
 import numpy as np
 
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.memory import format_bytes
 
 
@@ -135,5 +135,5 @@ class Output:
         needed = f"{format_bytes(max(self.needed, self.size))}{'' if self.needed else ' or more'}"
         raise DataError(
             f"{self.path.parent}: cannot keep rows that do not fit the memory granted ({why}): {needed} are needed"
-            f"{free}; make room, name another folder with EPOCHAL_CACHE, or grant more with --host-memory"
+            f"{free}; make room, name another folder with EPOCHAL_CACHE, or grant more with {option('host_memory')}"
         ) from None

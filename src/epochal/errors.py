@@ -35,7 +35,7 @@ def speaks_of_options() -> bool:
 def option(name: str, value: Any = None) -> str:
     """How the user at hand writes the option `name`: `drop='id'` in Python, `--drop id` on the command line.
 
-    Without a value: `drop=…`, or `--drop`. A value True is a flag.
+    Without a value: `drop=…`, or `--drop`. A value True or False is a flag; a list is an option given several times.
 
     >>> option("drop", "id"), option("label"), option("host_memory", "4GB"), option("skip_unlabelled", True)
     ("drop='id'", 'label=…', "host_memory='4GB'", 'skip_unlabelled=True')
@@ -43,6 +43,10 @@ def option(name: str, value: Any = None) -> str:
     if not speaks_of_options():
         return f"{name}=…" if value is None else f"{name}={value!r}"
     flag = f"--{name.replace('_', '-')}"
+    if value is False:
+        return f"--no-{flag[2:]}"
+    if isinstance(value, list):
+        return " ".join(f"{flag} {shlex.quote(str(one))}" for one in value)
     return flag if value is None or value is True else f"{flag} {shlex.quote(str(value))}"
 
 

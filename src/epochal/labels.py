@@ -29,6 +29,9 @@ def encode_labels(
             )
     found = np.unique(arrays["train"]) if arrays["train"].dtype.kind == "U" else None
     names = found.tolist() if found is not None else names
+    if names is not None and len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise DataError(f"{where}: two classes are called {twice[:80]!r}; rename one of them")
     count = len(names) if names is not None else int(arrays["train"].max()) + 1
     if count > MAX_CLASSES:
         raise DataError(
@@ -102,6 +105,13 @@ def _from_objects(values: list[Any], where: str) -> np.ndarray:
             raise DataError(
                 f"{where}: row {row:,} has label {_shown(value)}, {kind}, but row 0 has {_shown(values[0])}, {first}; "
                 f"make all of them whole numbers, or all of them text"
+            )
+    if first == "text":
+        row = next((row for row, value in enumerate(values) if value.endswith("\0")), None)
+        if row is not None:
+            raise DataError(
+                f"{where}: row {row:,} has label {_shown(values[row])}, whose last character is NUL, which text cannot "
+                f"keep; write it without"
             )
     return np.array(values, {"text": str, "a boolean": bool}.get(first, np.int64))
 

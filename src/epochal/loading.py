@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from epochal import checks, labels, splitting
+from epochal import checks, labels, splitting, suspicious
 from epochal.dataset import SPLITS, Dataset, Split
-from epochal.errors import DataError, DataWarning, RecipeError
+from epochal.errors import DataError, DataWarning, RecipeError, option
 from epochal.features import features
 from epochal.known_rows import KnownRows
 from epochal.lending import frozen, zeros
 from epochal.preprocessing import Preprocessing
-from epochal.reading import Reading
+from epochal.reading import Reading, named
 from epochal.rows import Rows, gather
 from epochal.sources import Part, Raw, read
 from epochal.sources.files import locate, memory_limit
@@ -55,8 +55,42 @@ def assemble(raw: Raw, reading: Reading, origin: str | None = None) -> Dataset:
     """The checked Dataset of what a reader found; holds out what is missing. Raises DataError."""
     parts, codes, classes = _labelled(raw)
     labels.all_classes(codes["train"], classes, raw.name)
-    notes = list(raw.notes)
-    test_rows: np.ndarray | None = None  # their numbers, where they are held out
+    held_out, test_rows = _hold_out_missing(parts, codes, raw, reading)
+    remedy = f"they were held out: hold a part of every class out with {option('holdout', 'stratified')}"
+    labels.all_classes(codes["train"], classes, raw.name, remedy)
+    groups = [of for name in ("train", "valid") if (of := parts[name].groups) is not None]
+    said = suspicious.classes(codes["train"], classes, raw.name)
+    preprocessing = None
+    if isinstance(first := parts["train"].x, Table):
+        preprocessing = Preprocessing.fit(first, f"{raw.name}: train")
+        said += suspicious.columns(first, preprocessing, named(reading.categorical, first.columns), raw.name)
+        empty = preprocessing.unused(first)
+        reading = replace(reading, drop=(*raw.dropped, *empty))  # so that other rows are read without them
+        for name, part in parts.items():
+            parts[name] = replace(part, x=part.x.without(empty)) if isinstance(part.x, Table) else part
+    opens = ledger_keys(parts["test"].x, raw.files, test_rows)
+    x, converted = _converted(parts, preprocessing, raw, reading)
+    scale = divisor(x["train"], raw.divisor, reading.divisor)
+    splits = {name: Split(x[name], codes[name], scale, None, opens if name == "test" else ()) for name in SPLITS}
+    hashes = {name: checks.row_hashes(split.x) for name, split in splits.items()}
+    shared = checks.overlaps(x, hashes, raw.name)
+    severe = [*said.severe, *(note for note, many in shared if many)]
+    severe += [note] if preprocessing is None and (note := checks.unscaled(x["train"], scale, raw.name)) else []
+    notes = [*raw.notes, *held_out, *converted, *said.notes, *(note for note, _ in shared), *severe]
+    train, valid, test = (splits[name] for name in SPLITS)
+    data = Dataset(
+        train, valid, test, classes, raw.name, raw.files, tuple(dict.fromkeys(notes)), preprocessing,
+        _rooted(reading, origin), origin, np.concatenate(groups) if len(groups) == 2 else None, tuple(severe),
+    )  # fmt: skip
+    data.__dict__["known_rows"] = KnownRows.of(hashes)  # the cached property, whose work is done here anyway
+    return data
+
+
+def _hold_out_missing(
+    parts: dict[str, Part], codes: dict[str, np.ndarray], raw: Raw, reading: Reading
+) -> tuple[list[str], np.ndarray | None]:
+    """Move rows of train to the splits that are missing; notes, and the numbers of the rows that test was given."""
+    notes, test_rows = [], None
     for name in ("test", "valid"):
         if name not in parts:
             taken, how = _held_out(name, parts["train"], codes["train"], raw, reading)
@@ -65,39 +99,26 @@ def assemble(raw: Raw, reading: Reading, origin: str | None = None) -> Dataset:
                 held[name], held["train"] = _take(held["train"], taken), _take(held["train"], kept)
             notes.append(f"{name}: {len(taken):,} rows held out of train, {how}")
             test_rows = taken if name == "test" else test_rows
-    remedy = "they were held out: hold a part of every class out with holdout='stratified' (--holdout)"
-    labels.all_classes(codes["train"], classes, raw.name, remedy)
-    groups = [of for name in ("train", "valid") if (of := parts[name].groups) is not None]
-    grouped = np.concatenate(groups) if len(groups) == 2 else None
-    first = parts["train"].x
-    preprocessing = Preprocessing.fit(first, f"{raw.name}: train") if isinstance(first, Table) else None
+    return notes, test_rows
+
+
+def _converted(
+    parts: dict[str, Part], preprocessing: Preprocessing | None, raw: Raw, reading: Reading
+) -> tuple[dict[str, Rows], list[str]]:
+    """The features of every part as they are stored, and notes. The parts are let go of one by one."""
     x: dict[str, Rows] = {}
-    left = memory_limit(reading.host_memory)
-    opens = ledger_keys(parts["test"].x, raw.files, test_rows)
+    notes, left = [], memory_limit(reading.host_memory)
     for name in SPLITS:
         part = parts.pop(name).x
         found, note = _features(part, preprocessing, f"{raw.name}: {name}", left)
         left -= found.nbytes if isinstance(part, Table) and isinstance(found, np.ndarray) else 0
         x[name] = found
         notes += [f"{name}: {note}"] if note else []
-    scale = divisor(x["train"], raw.divisor, reading.divisor)
+    notes += [note] if preprocessing is None and (note := checks.merged_numbers(x["train"])) else []
     for name in SPLITS:
         x[name], note = stored(x[name], reading.storage, f"{raw.name}: {name}")
         notes += [f"{name}: {note}"] if note else []
-    splits = {name: Split(x[name], codes[name], scale, None, opens if name == "test" else ()) for name in SPLITS}
-    hashes = {name: checks.row_hashes(split.x) for name, split in splits.items()}
-    shared = checks.overlaps({name: split.x for name, split in splits.items()}, hashes, raw.name)
-    severe = [note for note, many in shared if many]
-    notes += [note for note, many in shared if not many]
-    if preprocessing is None and (note := checks.unscaled(x["train"], scale, raw.name)):
-        severe.append(note)
-    train, valid, test = (splits[name] for name in SPLITS)
-    data = Dataset(
-        train, valid, test, classes, raw.name, raw.files, (*notes, *severe), preprocessing, _rooted(reading, origin),
-        origin, grouped, tuple(severe),
-    )  # fmt: skip
-    data.__dict__["known_rows"] = KnownRows.of(hashes)  # the cached property, whose work is done here anyway
-    return data
+    return x, notes
 
 
 def _rooted(reading: Reading, origin: str | None) -> Reading:
@@ -119,7 +140,7 @@ def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[s
     for name, part in raw.splits.items():
         where = f"{raw.name}: {name}"
         if part.y is None:
-            remedy = "give them with labels=… (--labels FILE), or label=… (--label COLUMN) for a table"
+            remedy = f"give them with {option('labels', 'FILE')}, or {option('label', 'COLUMN')} for a table"
             raise DataError(f"{where} has no labels; {remedy if len(raw.splits) == 1 else 'put them beside it'}")
         x = part.x if isinstance(part.x, Table) else _view(checks.features(part.x, where))
         parts[name], found[name] = replace(part, x=x), np.asarray(part.y)

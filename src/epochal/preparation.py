@@ -56,7 +56,7 @@ class Preparation:
     def merged(self, given: Reading) -> Reading:
         """How other rows are read: as the run's own were, but for what is given now, and for splits and labels."""
         kept = {k: v for k, v in self.reading.to_dict().items() if k not in ("valid", "test", "labels", "divisor")}
-        return Reading.from_dict(kept | given.to_dict())
+        return given.inheriting(kept)
 
 
 class Prepared(NamedTuple):

@@ -13,12 +13,11 @@ from typing import Any, Self
 import numpy as np
 
 from epochal.column_kinds import as_kind
-from epochal.errors import CapacityError, DataError
+from epochal.errors import CapacityError, DataError, option
 from epochal.lending import zeros
 from epochal.memory import format_bytes
-from epochal.table import Column, Table
+from epochal.table import MAX_CATEGORIES, Column, Table, leave_out, listed, no_features, too_many
 
-MAX_CATEGORIES = 1000
 MAX_FEATURES = 100_000
 _HUGE = 1e300  # differences of larger numbers may overflow: they are quartered first
 
@@ -87,15 +86,30 @@ class Preprocessing:
 
     @classmethod
     def fit(cls, table: Table, where: str) -> Self:
-        """From training rows. Raises DataError for a column that tells nothing, or has too many categories."""
-        plans = tuple(_plan(name, column.read(), where) for name, column in table.columns.items())
+        """From training rows; columns without any value among them are left out.
+
+        Raises DataError for columns of too many categories, all of them at once.
+        """
+        found = {name: _plan(name, column.read()) for name, column in table.columns.items()}
+        problems = {name: plan for name, plan in found.items() if isinstance(plan, str)}
+        if problems:
+            raise DataError(no_features(where, problems))
+        plans = tuple(plan for plan in found.values() if isinstance(plan, ColumnPlan))
+        if not plans:
+            raise DataError(f"{where}: no column has a value in any train row ({listed(list(found))}); fill some in")
         if (count := sum(plan.width for plan in plans)) > MAX_FEATURES:
             widest = max(plans, key=lambda plan: plan.width)
             raise DataError(
                 f"{where}: the columns become {count:,} features, at most {MAX_FEATURES:,} are supported; leave "
-                f"columns of many categories out, such as {widest.name!r} with {len(widest.categories):,}, with --drop"
+                f"columns of many categories out, such as {widest.name!r} with {len(widest.categories):,}: "
+                f"{leave_out([widest.name])}"
             )
         return cls(plans)
+
+    def unused(self, table: Table) -> list[str]:
+        """Columns of the table that was fitted which have no value."""
+        names = {plan.name for plan in self.columns}
+        return [name for name in table.columns if name not in names]
 
     @property
     def features(self) -> list[str]:
@@ -112,9 +126,9 @@ class Preprocessing:
         lacking = [plan.name for plan in self.columns if plan.name not in table.columns]
         if lacking:
             extra = self.extra(table)
-            besides = f" and has {_listed(extra)} besides" if extra else ""
+            besides = f" and has {listed(extra)} besides" if extra else ""
             raise DataError(
-                f"{where}: the columns are not those trained on: it lacks {_listed(lacking)}{besides}; bring columns "
+                f"{where}: the columns are not those trained on: it lacks {listed(lacking)}{besides}; bring columns "
                 f"of these names"
             )
         for plan in self.columns:
@@ -180,17 +194,15 @@ class Preprocessing:
         return cls(tuple(ColumnPlan(**(dict(plan) | {"categories": tuple(plan["categories"])})) for plan in told))
 
 
-def _plan(name: str, column: Column, where: str) -> ColumnPlan:
+def _plan(name: str, column: Column) -> ColumnPlan | str | None:
+    """How a column becomes features; why it cannot; or None where it has no value."""
     absent = column.array < 0 if column.kind == "category" else np.isnan(column.array)
     if absent.all():
-        raise DataError(f"{where}: column {name!r} has no value in any train row; leave it out with --drop {name}")
+        return None
     if column.kind == "category":
         present = sorted(column.categories[code] for code in np.unique(column.array[~absent]))
         if len(present) > MAX_CATEGORIES:
-            raise DataError(
-                f"{where}: column {name!r} has {len(present):,} different texts, at most {MAX_CATEGORIES:,} make sense "
-                f"as categories; leave it out with --drop {name}"
-            )
+            return too_many(len(present))
         return ColumnPlan(name, column.kind, categories=tuple(present), missing=bool(absent.any()))
     if column.kind == "boolean":
         return ColumnPlan(name, column.kind, missing=bool(absent.any()))
@@ -198,8 +210,8 @@ def _plan(name: str, column: Column, where: str) -> ColumnPlan:
 
 
 def _moments(values: np.ndarray) -> tuple[float, float]:
-    """Mean and deviation, exact enough for numbers of any size; a constant column has deviation 1, and becomes "
-    "zeros.
+    """Mean and deviation, exact enough for numbers of any size; a constant column has deviation 1, and becomes
+    zeros.
     """
     low, high = values.min(), values.max()
     if low == high:  # it tells nothing, and may tell something in another training set
@@ -219,15 +231,11 @@ def _standardised(values: np.ndarray, mean: float, scale: float) -> np.ndarray:
     return (values - mean) / scale
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
-
-
 def _zeros(rows: int, width: int, where: str) -> np.ndarray:
     try:
         return zeros((rows, width), np.float32)
     except MemoryError:
         raise CapacityError(
             f"{where}: {rows:,} rows of {width:,} features take {format_bytes(rows * width * 4)}, more than there is; "
-            f"leave columns of many categories out with --drop"
+            f"leave columns of many categories out with {option('drop')}"
         ) from None

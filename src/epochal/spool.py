@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from epochal import lock
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.memory import format_bytes
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised whenever a reader makes other numbers of the same file."""
 
 _ENTRY, _LOCK = "entry.json", "lock"
@@ -183,7 +183,7 @@ def making(key: str) -> Iterator[Making]:
 def _unusable(place: Path, error: OSError) -> DataError:
     return DataError(
         f"{place}: rows that do not fit the memory granted cannot be kept there ({error.strerror or error}); make room "
-        f"or mend its permissions, name another folder with EPOCHAL_CACHE, or grant more with --host-memory"
+        f"or mend its permissions, name another folder with EPOCHAL_CACHE, or grant more with {option('host_memory')}"
     )
 
 

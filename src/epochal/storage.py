@@ -32,7 +32,7 @@ def stored(x: Rows, storage: str, where: str) -> tuple[Rows, str]:
             row, *place = (int(i) for i in np.argwhere(bad)[0])
             raise DataError(
                 f"{where}: row {begin + row:,}, feature {', '.join(map(str, place))} is {block[(row, *place)]}, which "
-                f"{storage} cannot hold; leave --storage out, or choose a wider one"
+                f"{storage} cannot hold; leave {option('storage')} out, or choose a wider one"
             )
         largest = max(largest, float(lost.max()))
         if isinstance(out, np.ndarray):

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from epochal import Reading, load, sources
+from epochal.errors import RecipeError
 from epochal.sources import arrow_files, arrow_rows, isolated
 from fuzzing import mutants
 from refusals import refusal, value_or_refusal
@@ -390,3 +391,54 @@ def test_mutants_are_read_or_refused(tmp_path, monkeypatch):
     told = isolated.call(read_all, seeds, FUZZ, 11, 1 << 24, where="mutants", memory_bytes=1 << 28, seconds=60 + FUZZ)
     assert told["slow"] == []
     assert 0 < told["read"] < 2 * FUZZ
+
+
+def saved(folder: Path, names: list[str], rows: int = 12) -> Path:
+    folder.mkdir()
+    table = pa.table(
+        {"a": np.random.default_rng(0).normal(size=rows), "label": pa.array(np.arange(rows) % 3, pa.int64())}
+    )
+    (folder / "data.arrow").write_bytes(stream(table))
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+    features = {"label": {"names": names, "_type": "ClassLabel"}}
+    (folder / "dataset_info.json").write_text(json.dumps({"features": features}))
+    return folder
+
+
+def test_declared_names_of_classes_stay_as_they_are(tmp_path):
+    for i, names in enumerate((["3.0", "3", "2"], ["True", "true", "x"], ["1.0", "0.5", "2"])):
+        assert load(saved(tmp_path / str(i), names, 60)).classes == tuple(sorted(names))
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["a", "a", "b"], "column 'label': classes 0 and 1 are both called 'a'; rename one of them"),
+        (["cat", "cat\0", "dog"], r"column 'label': class 1 is called 'cat\x00', whose last character is NUL"),
+    ],
+)
+def test_declared_names_that_would_become_one_are_refused(tmp_path, names, told):
+    assert told in refusal(load, saved(tmp_path / "ds", names))
+
+
+def test_options_for_images_are_refused_where_there_are_none(tmp_path):
+    with pytest.raises(RecipeError, match=r"size='3x3': is for images, and .* has no column of images; leave it out"):
+        load(saved(tmp_path / "ds", ["a", "b", "c"]), size="3x3")
+
+
+def test_rows_without_a_label_may_be_left_out(tmp_path):
+    table = image_table(30)
+    labels = table["label"].to_numpy().copy()
+    labels[[2, 7]] = -1
+    table = table.set_column(1, "label", pa.array(labels, pa.int64()))
+    folder = tmp_path / "ds"
+    folder.mkdir()
+    (folder / "data.arrow").write_bytes(stream(table))
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+    (folder / "dataset_info.json").write_text(json.dumps({"features": {"label": LABEL}}))
+    assert "row 2: has no label" in refusal(read, folder)
+    raw = read(folder, skip_unlabelled=True)
+    kept = np.delete(np.arange(30), [2, 7])
+    np.testing.assert_array_equal(raw.splits["train"].x, pixels_of(30)[kept])
+    assert raw.splits["train"].y.tolist() == [LABEL["names"][i % 3] for i in kept]
+    assert any("2 of 30 rows have no label" in note for note in raw.notes)

@@ -114,7 +114,7 @@ def test_missing_values():
 @pytest.mark.parametrize(
     ("source", "options", "told"),
     [
-        (frame(), {}, "frame: which column holds the labels is not said; is it --label y?"),
+        (frame(), {}, "frame: which column holds the labels is not said; is it label='y'?"),
         (frame(), {"label": "z"}, "there is no column 'z'"),
         (frame().assign(o=[{"k": 2}] * ROWS), {"label": "y"}, "column 'o' holds "),
         (frame().assign(o=["a", 1] * (ROWS // 2)), {"label": "y"}, "columns cannot be taken over"),

@@ -265,7 +265,7 @@ def test_a_cache_that_cannot_be_written_is_told(nothing, site):
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_offline_nothing_is_asked_and_the_message_says_what_to_do(nothing, site, name):
     told = refusal(read, name, offline=True)
-    assert told.startswith(f"{name}: is not on this machine, and --offline forbids to fetch it")
+    assert told.startswith(f"{name}: is not on this machine, and offline=True forbids to fetch it")
     assert f"four files (of {named._MIRRORS[name][0]})" in told
     assert str(nothing / "cache" / "epochal" / "data" / name) in told
     assert ("apt install dataset-fashion-mnist" in told) == (name == "fashion-mnist")

@@ -88,7 +88,7 @@ def decode_many(folder: str, suffix: str, count: int) -> list:
     for number in range(count):
         begun = time.perf_counter()
         try:
-            answer = columnar_files.decode([f"{folder}/{number}{suffix}"], {"label": "y"}, True, LIMIT)
+            answer = columnar_files.decode([f"{folder}/{number}{suffix}"], {"label": "y"}, [], True, LIMIT)
             told = ["value", sum(answer["rows"])]
         except DataError as error:
             told = ["refused", str(error)]

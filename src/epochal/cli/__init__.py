@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from epochal import __version__
@@ -26,6 +26,7 @@ app = App(
     help="Train classifiers with the data set resident on the device. Start with: epochal train",
     version=__version__,
     result_action="return_value",
+    default_parameter=Parameter(negative_iterable=()),
 )
 COMMANDS = (
     "train", "select", "resume", "evaluate", "compare", "predict", "inspect", "export", "reproduce", "bench", "doctor",

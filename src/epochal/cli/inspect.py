@@ -41,6 +41,7 @@ def inspect(
     from epochal.placement import granted_bytes
     from epochal.record import residency_json
     from epochal.residency import scoring
+    from epochal.table import shown
 
     dataset = load(data, reading)
     granted = amount(memory, "--memory") or granted_bytes()
@@ -61,7 +62,7 @@ def inspect(
     for row in range(min(examples, len(dataset.train))):
         drawing = draw(dataset.train.x[row])
         if drawing:
-            print(f"\ntrain row {row}, class {dataset.classes[dataset.train.y[row]]}\n{drawing}")
+            print(f"\ntrain row {row}, class {shown(dataset.classes[dataset.train.y[row]])}\n{drawing}")
     return 0
 
 
@@ -95,10 +96,12 @@ def _told(dataset: "Dataset") -> dict[str, Any]:
 
 
 def _class_table(dataset: "Dataset") -> str:
+    from epochal.table import shown
+
     counts = [told["class_counts"] for told in _told(dataset)["splits"].values()]
     lines = [f"{'class':<20} {'train':>9} {'valid':>9} {'test':>9}"]
     for i, name in enumerate(dataset.classes[:_MOST_CLASSES]):
-        lines.append(f"{name[:20]:<20} {counts[0][i]:>9,} {counts[1][i]:>9,} {counts[2][i]:>9,}")
+        lines.append(f"{shown(name, 20):<20} {counts[0][i]:>9,} {counts[1][i]:>9,} {counts[2][i]:>9,}")
     if len(dataset.classes) > _MOST_CLASSES:
         lines.append(f"… and {len(dataset.classes) - _MOST_CLASSES:,} more classes")
     return "\n".join(lines)
@@ -107,6 +110,7 @@ def _class_table(dataset: "Dataset") -> str:
 def column_lines(dataset: "Dataset") -> list[str]:
     """What was understood of each column of a table and what becomes of it, by the train rows."""
     from epochal.rows import blocks
+    from epochal.table import shown
 
     assert dataset.preprocessing
     lines, begin = [f"{'column':<24} {'kind':<9} features"], 0
@@ -118,15 +122,16 @@ def column_lines(dataset: "Dataset") -> list[str]:
         elif plan.kind == "boolean":
             becomes = "0 or 1"
         else:
-            shown = ", ".join(value[:20] for value in plan.categories[:4]) + (", …" if len(plan.categories) > 4 else "")
-            becomes = f"{len(plan.categories):,} values, each a feature, and one for others: {shown}"
+            first = ", ".join(shown(value, 20) for value in plan.categories[:4])
+            first += ", …" if len(plan.categories) > 4 else ""
+            becomes = f"{len(plan.categories):,} values, each a feature, and one for others: {first}"
         missing = f"; missing in {absent:,} of {len(dataset.train):,} train rows, told by one more" if absent else ""
-        lines.append(f"{plan.name[:24]:<24} {plan.kind:<9} {becomes}{missing}")
+        lines.append(f"{shown(plan.name, 24):<24} {plan.kind:<9} {becomes}{missing}")
         begin = end
     reading = dataset.reading
     told = {"label": reading.label, "split": reading.split_column, "group": reading.group, "time": reading.time}
-    lines += [f"{name[:24]:<24} {role:<9} not a feature" for role, name in told.items() if name]
-    return lines + [f"{name[:24]:<24} {'left out':<9} by --drop" for name in reading.dropped]
+    lines += [f"{shown(name, 24):<24} {role:<9} not a feature" for role, name in told.items() if name]
+    return lines + [f"{shown(name, 24):<24} {'left out':<9} not a feature" for name in reading.drop]
 
 
 def draw(example: "np.ndarray") -> str | None:

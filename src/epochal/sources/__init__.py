@@ -3,15 +3,15 @@
 A reader is imported where its format is met: all of them take as long to import as a small data set to train on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from epochal.errors import DataError, option
+from epochal.errors import DataError, RecipeError, option
 from epochal.reading import Reading
 from epochal.sources import named
-from epochal.sources.files import locate, memory_limit, read_bytes
+from epochal.sources.files import TABLES, TEXT, locate, memory_limit, read_bytes, suffix_of
 from epochal.sources.raw import Part, Raw
 
 
@@ -19,14 +19,40 @@ def read(source: Any, reading: Reading, *, labelled: bool = True) -> Raw:
     """What `source` holds, not yet checked against itself. See `epochal.load` for what a source may be.
 
     Where it is not to be `labelled`, a column or folder of labels may be missing, and is left out if it is there.
+    Raises RecipeError for options that the source has no use for, but for those that `reading` has inherited.
     """
     limit = memory_limit(reading.host_memory)
     raw = _read_one(source, reading, limit, labelled)
     if reading.labels is not None:
         raw = _labelled(raw, reading.labels, limit)
     paths = {name: path for name in ("valid", "test") if (path := getattr(reading, name))}
-    others = {name: _read_one(path, reading, limit, labelled) for name, path in paths.items()}
-    return _joined(raw, others) if others else raw
+    others = Reading().inheriting(reading.to_dict()) if paths else reading
+    read_too = {name: _read_one(path, others, limit, labelled) for name, path in paths.items()}
+    return _joined(raw, read_too) if read_too else raw
+
+
+ALWAYS = (
+    "valid", "test", "holdout", "valid_fraction", "test_fraction", "split_seed", "divisor", "storage", "host_memory",
+    "offline",
+)  # fmt: skip
+"""Fields of a reading that any source has a use for."""
+
+_FOR = {
+    **dict.fromkeys(("label", "drop", "categorical", "split_column", "group", "time", "skip_unlabelled"), "tables"),
+    **dict.fromkeys(("separator", "header", "decimal", "thousands", "missing", "known_missing", "encoding"),
+                    "text tables (CSV)"),
+    **dict.fromkeys(("size", "color"), "images"),
+    "labels": "features in a file or array of their own",
+}  # fmt: skip
+
+
+def _check(reading: Reading, reads: Collection[str], name: str, kind: str) -> None:
+    """Raise RecipeError for an option that a source of this kind has no use for."""
+    for field in reading.given:
+        if field not in reads and field not in ALWAYS and field not in reading.inherited:
+            value = getattr(reading, field)
+            shown = list(value) if isinstance(value, tuple) else value if isinstance(value, (str, bool)) else None
+            raise RecipeError(f"{option(field, shown)}: is for {_FOR[field]}, and {name} is {kind}; leave it out")
 
 
 def _read_one(source: Any, reading: Reading, limit: int, labelled: bool) -> Raw:
@@ -35,9 +61,13 @@ def _read_one(source: Any, reading: Reading, limit: int, labelled: bool) -> Raw:
     from epochal.sources import arrays, arrow, frames
 
     if arrow.is_dataset(source):
+        _check(reading, arrow.READS, "the source", "a data set of Hugging Face")
         return arrow.read_object(source, reading, limit, labelled=labelled)
     if frames.holds_frames(source):
+        kind, reads = frames.reads(source, reading)
+        _check(reading, reads, "the source", kind)
         return frames.read(source, reading, limit, labelled=labelled)
+    _check(reading, ("labels",), "the source", "arrays")
     if reading.labels is not None and not isinstance(source, (tuple, Mapping)):
         return Raw("arrays", {"train": Part(arrays.as_array(source, "arrays: features"))})
     return arrays.read(source)
@@ -47,11 +77,12 @@ def _read_named(source: str | Path, reading: Reading, limit: int, labelled: bool
     path = locate(source)
     if path is None:
         if str(source).lower() in named.NAMES:
+            _check(reading, (), str(source), "a data set known by its name")
             return named.read(str(source).lower(), offline=reading.offline, limit=limit)
         from epochal.sources import tables
 
         if files := tables.matching(str(source)):
-            return tables.read_table(files, reading, limit, labelled=labelled, name=str(source))
+            return _read_table(files, reading, limit, labelled, str(source))
         raise DataError(_unknown(str(source)))
     if path.is_dir():
         return _read_folder(path, reading, limit, labelled)
@@ -59,33 +90,46 @@ def _read_named(source: str | Path, reading: Reading, limit: int, labelled: bool
 
 
 def _read_file(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:
-    from epochal.sources import idx, npy, tables, tutorials
+    suffix = suffix_of(path)
+    if suffix in TABLES:
+        return _read_table([path], reading, limit, labelled)
+    from epochal.sources import idx, npy, tutorials
 
-    suffix = tables.suffix_of(path)
+    _check(reading, ("labels",), str(path), "a file of arrays")
     if suffix in (".pkl", ".pickle"):
         return tutorials.read(path, limit)
     if suffix == ".npz":
         return npy.read_archive(path, limit)
     if suffix == ".npy":
         return npy.read_array(path, limit)
-    if suffix in tables.SUFFIXES:
-        return tables.read_table(path, reading, limit, labelled=labelled)
     if idx.is_idx(path):
         return idx.read_file(path, limit, alone=reading.labels is not None)
     raise DataError(
         f"{path}: the form of this file is not known; epochal reads .pkl and .pkl.gz as the tutorials write them, "
-        f"IDX files and folders of them, .npz and .npy, and tables: {', '.join(tables.SUFFIXES)}"
+        f"IDX files and folders of them, .npz and .npy, and tables: {', '.join(TABLES)}"
     )
+
+
+def _read_table(files: Sequence[Path], reading: Reading, limit: int, labelled: bool, name: str = "") -> Raw:
+    from epochal.sources import tables
+
+    text = suffix_of(files[0]) in TEXT
+    kind = "a text table" if text else "a table in Parquet or Arrow form"
+    _check(reading, tables.READS_TEXT if text else tables.READS, name or str(files[0]), kind)
+    return tables.read_table(files, reading, limit, labelled=labelled, name=name)
 
 
 def _read_folder(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:
     from epochal.sources import arrow, idx, images
 
     if arrow.is_saved(path):
+        _check(reading, arrow.READS, str(path), "a data set of Hugging Face")
         return arrow.read_saved(path, reading, limit, labelled=labelled)
     if any(path.glob("*-ubyte*")):
+        _check(reading, ("labels",), str(path), "a folder of IDX files")
         return idx.read_folder(path, limit)
     if images.is_folder(path):
+        _check(reading, images.READS, str(path), "a folder of images")
         return images.read_folder(path, reading, limit, labelled=labelled)
     raise DataError(
         f"{path}: the form of this folder is not known; epochal reads folders of images (a sub-folder a class), of IDX "
@@ -100,7 +144,7 @@ def _joined(raw: Raw, others: Mapping[str, Raw]) -> Raw:
         if name in splits or len(other.splits) != 1:
             there = raw if name in splits else other
             raise DataError(
-                f"{there.name}: holds {', '.join(there.splits)}, and --{name} names a file for {name}; "
+                f"{there.name}: holds {', '.join(there.splits)}, and {option(name)} names a file for {name}; "
                 f"each split may come from one place only"
             )
         if twice := {path.resolve() for path in files} & {path.resolve() for path in other.files}:
@@ -116,7 +160,9 @@ def _joined(raw: Raw, others: Mapping[str, Raw]) -> Raw:
 def _labelled(raw: Raw, labels: Any, limit: int) -> Raw:
     """`raw`, whose only split has no labels, with these: an array, or a file of one (`.npy` or IDX)."""
     if list(raw.splits) != ["train"] or raw.splits["train"].y is not None:
-        raise DataError(f"{raw.name}: holds labels or splits of its own, and labels are given; leave labels=… out")
+        raise DataError(
+            f"{raw.name}: holds labels or splits of its own, and labels are given; leave {option('labels')} out"
+        )
     from epochal.sources import arrays, idx, npy
 
     files = raw.files

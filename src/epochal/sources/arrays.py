@@ -7,7 +7,7 @@ import numpy as np
 
 from epochal.errors import DataError
 from epochal.sources.files import brief
-from epochal.sources.raw import Part, Raw
+from epochal.sources.raw import SPLIT_NAMES, Part, Raw, split_of
 
 _NAMES = {2: ("train", "test"), 3: ("train", "valid", "test")}
 _EXPECTED = (
@@ -19,11 +19,9 @@ _EXPECTED = (
 def read(source: Any) -> Raw:
     """The splits in `source`; its arrays are not copied. Raises DataError where its form is not understood."""
     if isinstance(source, Mapping):
-        unknown = [name for name in source if name not in _NAMES[3]]
-        if unknown or not source:
-            raise DataError(f"arrays: got a mapping with {unknown[0]!r}; {_EXPECTED}" if unknown else
-                            f"arrays: got an empty mapping; {_EXPECTED}")  # fmt: skip
-        return Raw("arrays", {name: _pair(pair, name) for name, pair in source.items()})
+        if not source:
+            raise DataError(f"arrays: got an empty mapping; {_EXPECTED}")
+        return Raw("arrays", {name: _pair(pair, name) for name, pair in by_split(source, "arrays").items()})
     if not isinstance(source, (tuple, list)) or len(source) not in _NAMES:
         count = f" of {len(source)}" if isinstance(source, (tuple, list)) else ""
         raise DataError(f"arrays: got {type(source).__name__}{count}; {_EXPECTED}")
@@ -31,6 +29,18 @@ def read(source: Any) -> Raw:
     if len(source) == 2 and not all(isinstance(pair, tuple) and len(pair) == 2 for pair in source):
         return Raw("arrays", {"train": _pair(source, "train")})
     return Raw("arrays", {name: _pair(pair, name) for name, pair in zip(_NAMES[len(source)], source, strict=True)})
+
+
+def by_split(source: Mapping[Any, Any], where: str) -> dict[str, Any]:
+    """The values by their split. Raises DataError for a name of none, or two names of one."""
+    found: dict[str, Any] = {}
+    for name, value in source.items():
+        split = split_of(name)
+        if split is None or split in found:
+            what = "two names of one split" if split else "a mapping with"
+            raise DataError(f"{where}: got {what} {name!r}; its names must be of {SPLIT_NAMES}, each once at most")
+        found[split] = value
+    return found
 
 
 def _pair(pair: Any, name: str) -> Part:

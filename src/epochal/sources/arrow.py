@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from epochal.errors import DataError
+from epochal.errors import DataError, RecipeError, option
 from epochal.reading import Reading
-from epochal.sources import roles, tables
+from epochal.sources import roles, splits, tables
 from epochal.sources.arrow_sources import Files, Held, Source
 from epochal.sources.columnar import received
 from epochal.sources.files import brief, read_bytes
-from epochal.sources.images import SPLITS
-from epochal.sources.raw import Part, Raw
+from epochal.sources.raw import SPLIT_NAMES, Part, Raw, split_of
 from epochal.sources.roles import Roles
 from epochal.table import Column
+
+READS = (*tables.READS, "size", "color")
 
 _MAX_JSON = 1 << 24
 _ROW = "row"
@@ -79,11 +80,11 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _known(names: Sequence[str], where: str) -> list[str]:
-    found = [SPLITS.get(str(name)) for name in names]
+    found = [split_of(name) for name in names]
     if None in found or len(set(found)) < len(found) or not found:
         raise DataError(
-            f"{where}: holds the splits {', '.join(str(name)[:40] for name in names[:8])}; expected train, and "
-            f"validation and test where there are such, each once: save those alone"
+            f"{where}: holds the splits {', '.join(str(name)[:40] for name in names[:8])}; expected {SPLIT_NAMES}, "
+            f"each once at most: save those alone"
         )
     return list(names)
 
@@ -106,17 +107,20 @@ def _read(name: str, held: Mapping[str, tuple[Source, Any]], reading: Reading, l
         raise DataError(
             f"{name}: holds splits, and split_column={reading.split_column!r} names them again; leave it out"
         )
-    splits: dict[str, Part] = {}
+    parted: dict[str, Part] = {}
     notes: dict[str, None] = {}
+    dropped: tuple[str, ...] = ()
     for split, (source, features) in held.items():
-        found, told = _parts(source, features, reading, labelled)
-        splits |= {SPLITS[split]: found["train"]} if split else found
+        found, told, dropped = _parts(source, features, reading, labelled)
+        parted |= {str(split_of(split)): found["train"]} if split else found
         notes |= dict.fromkeys(told)
-    return Raw(name, splits, notes=tuple(notes))
+    return Raw(name, parted, notes=tuple(notes), dropped=dropped)
 
 
-def _parts(source: Source, features: Any, reading: Reading, labelled: bool) -> tuple[dict[str, Part], list[str]]:
-    """The rows of one source by split, and what was inferred."""
+def _parts(
+    source: Source, features: Any, reading: Reading, labelled: bool
+) -> tuple[dict[str, Part], list[str], tuple[str, ...]]:
+    """The rows of one source by split, what was inferred, and the columns that were left out."""
     where, notes = source.where, []
     classes = _classes(features)
     outline = source.outline
@@ -126,19 +130,46 @@ def _parts(source: Source, features: Any, reading: Reading, labelled: bool) -> t
         reading = replace(reading, label=next(iter(classes)))
         notes.append(f"the labels are in column {reading.label!r}, the only one of classes")
     found = roles.assign(outline["names"], reading, where, labelled=labelled)
+    for name in (*found.features, *found.told):
+        _check_classes(classes.get(name, []), f"{where}: column {name!r}")
     kinds = dict(zip(outline["names"], outline["kinds"], strict=True))
     for kind in ("image", "array"):
         columns = [name for name in found.features if kinds[name] == kind]
         if len(columns) > 1:
             raise DataError(
                 f"{where}: columns {', '.join(map(repr, columns[:6]))} hold {kind}s; one of them can be the features: "
-                f"leave out the others with --drop"
+                f"leave out the others with {option('drop')}"
             )
         if columns:
-            return _of_one(source, columns[0], kind, found, classes, reading, notes)
+            if kind == "array":
+                _no_images(reading, where)
+            parted, notes = _of_one(source, columns[0], kind, found, classes, reading, notes)
+            return parted, [*notes, *roles.index_notes(found, where)], found.dropped
+    _no_images(reading, where)
     plain, where_kept = source.cells(found, classes)
-    raw = tables.assembled(plain, found, source.place, where)
-    return dict(raw.splits), [*notes, *raw.notes, *where_kept]
+    raw = tables.assembled(plain, found, source.place, where, declared=tuple(classes))
+    return dict(raw.splits), [*notes, *raw.notes, *where_kept], found.dropped
+
+
+def _no_images(reading: Reading, where: str) -> None:
+    for name in ("size", "color"):
+        if name in reading.given and name not in reading.inherited:
+            raise RecipeError(f"{option(name, getattr(reading, name))}: is for images, and {where} has no column of "
+                              f"images; leave it out")  # fmt: skip
+
+
+def _check_classes(names: Sequence[str], where: str) -> None:
+    """Names of classes are taken as they are. Raises DataError for one that is there twice, or ends in NUL."""
+    seen: dict[str, int] = {}
+    for place, name in enumerate(names):
+        first = seen.setdefault(name, place)
+        if first < place:
+            raise DataError(f"{where}: classes {first} and {place} are both called {name[:80]!r}; rename one of them")
+        if name.endswith("\0"):
+            raise DataError(
+                f"{where}: class {place} is called {name[:80]!r}, whose last character is NUL, which text cannot keep; "
+                f"rename it"
+            )
 
 
 def _of_one(
@@ -155,11 +186,11 @@ def _of_one(
     if others and kind == "array":
         raise DataError(
             f"{source.where}: column {column!r} holds arrays, and {', '.join(map(repr, others[:6]))} cells besides; "
-            f"features are one of the two: leave columns out with --drop"
+            f"features are one of the two: leave columns out with {option('drop')}"
         )
-    told = replace(found, features=())
+    told = replace(found, features=(), categorical=())
     cells, where_kept = source.cells(told, classes)
-    plain = {one[0]: received(one)[1]() for one in cells}
+    plain = {one[0]: replace(received(one)[1](), declared=one[0] in classes) for one in cells}
     if kind == "image":
         x, done = source.images(column, reading)
         notes += [*done, *([f"left out beside the images: {', '.join(others[:8])}"] if others else [])]
@@ -168,8 +199,9 @@ def _of_one(
         notes += done
     notes += where_kept
     rows = Column("number", np.arange(len(x), dtype=np.float64))
-    split = roles.parts({_ROW: rows}, plain, replace(told, features=(_ROW,)), source.place)
-    if len(split) == 1:
+    split, skipped = splits.parts({_ROW: rows}, plain, replace(told, features=(_ROW,)), source.place)
+    notes += skipped
+    if len(split) == 1 and not skipped:
         return {name: replace(part, x=x) for name, part in split.items()}, notes
     of = {name: part.x.columns[_ROW].array.astype(np.int64) for name, part in split.items()}  # type: ignore[union-attr]
     return {name: replace(part, x=x[of[name]]) for name, part in split.items()}, notes

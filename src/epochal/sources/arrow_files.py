@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from epochal.columns import Writer
 from epochal.disk import Output
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.memory import format_bytes
 from epochal.sources.arrow_rows import array_pieces, arrays, cells, encoded, kind
 from epochal.sources.files import TooLarge, brief
@@ -99,7 +99,7 @@ def read_arrays(paths: list[str], column: str, limit: int, file: str = "", most:
             if out.size + piece.nbytes > most:
                 raise DataError(
                     f"{where}: column {column!r} takes more than {format_bytes(most)}, far above the bytes of the "
-                    f"file; is it damaged or hostile? if it is sound, grant more with --host-memory"
+                    f"file; is it damaged or hostile? if it is sound, grant more with {option('host_memory')}"
                 )
             out.write(piece)
             rows, shape, dtype = rows + len(piece), piece.shape[1:], piece.dtype.str
@@ -116,12 +116,20 @@ def read_cells(
     size: int = 0,
 ) -> dict[str, Any]:
     """The columns of cells that have a role, as `columnar_files.decode` answers."""
-    features, *told = roles
+    features, categorical, *told = roles
     with Writer(Path(file), where, size) if file else nullcontext() as keep:
         try:
-            grown = cells(opened(paths), Roles(tuple(features), *told, dropped=()), classes, where, limit, keep)
+            grown = cells(
+                opened(paths),
+                Roles(tuple(features), *told, dropped=(), categorical=tuple(categorical)),
+                classes,
+                where,
+                limit,
+                keep,
+            )
         except TooLarge as error:
             return {"larger": str(error)}
         columns = [column.plain(name) for name, column in grown.items()]
         rows = [column.rows for column in grown.values()][:1]
-        return {"columns": columns, "rows": rows, "names": [], "starts": keep.starts if keep else []}
+        starts = keep.starts if keep else []
+        return {"columns": columns, "rows": rows, "names": [], "starts": starts, "index": []}

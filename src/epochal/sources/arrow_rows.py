@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from epochal.columns import Writer
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.lending import frozen
 from epochal.memory import format_bytes
 from epochal.sources import columnar
@@ -94,7 +94,7 @@ def arrays(batches: Batches, column: str, limit: int) -> np.ndarray:
         if size > limit:
             raise TooLarge(
                 f"{where}: column {column!r} takes more than {format_bytes(limit)}, the memory granted for reading; "
-                f"grant more with --host-memory (memory_bytes=…)"
+                f"grant more with {option('host_memory')}"
             )
     return frozen(np.concatenate(pieces))
 
@@ -133,13 +133,21 @@ def _array(array: Any, where: str, first: int) -> np.ndarray:
             found = f"a list of another length than a row before it (of {sizes[0]:,} to {sizes[-1]:,} values)"
             refuse(int(places.max()), found, "all rows must be alike: pad or cut them")
         if not sizes[0] or len(shape) == MAX_AXES:
-            refuse(0, f"an empty list, or lists of more than {MAX_AXES - 1} levels", "leave the column out with --drop")
+            refuse(
+                0,
+                f"an empty list, or lists of more than {MAX_AXES - 1} levels",
+                f"leave the column out with {option('drop')}",
+            )
         shape.append(int(sizes[0]))
         array = _storage(array.flatten())
     if array.null_count:
         refuse(_first_null(array), "a missing value", "fill it in, or drop the row")
     if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or pa.types.is_boolean(array.type)):
-        refuse(0, f"{str(array.type)[:80]} in lists", "arrays hold numbers alone: leave the column out with --drop")
+        refuse(
+            0,
+            f"{str(array.type)[:80]} in lists",
+            f"arrays hold numbers alone: leave the column out with {option('drop')}",
+        )
     return array.to_numpy(zero_copy_only=False).reshape(shape)
 
 

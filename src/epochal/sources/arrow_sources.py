@@ -113,7 +113,7 @@ class Files:
 
     def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> tuple[list[list[Any]], list[str]]:
         """Read by another process."""
-        told = [found.features, found.label, found.split, found.group, found.time]
+        told = [found.features, found.categorical, found.label, found.split, found.group, found.time]
         states = spool.states(self.paths)
 
         def read(file: str) -> Any:

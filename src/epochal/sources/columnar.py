@@ -8,12 +8,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from epochal.columns import Writer
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.memory import format_bytes
 from epochal.rows import as_array
+from epochal.sources import arrow_types
 from epochal.sources.files import TooLarge
-from epochal.sources.roles import Roles, Told
-from epochal.table import Column
+from epochal.sources.roles import Roles
+from epochal.sources.splits import Told
+from epochal.table import MAX_CATEGORIES, Column, no_features, too_many
 
 _MOVED_BYTES = 1 << 25
 _EXACT = 2**53  # whole numbers up to this are exact as float64
@@ -30,6 +32,7 @@ class Grown:
     rounded: bool = False  # some whole numbers are too large for float64
     missing: int | None = None  # a row of whole numbers in a file that has none
     rows: int = 0
+    text: bool = False  # by its type, and no category that its maker declared
 
     def extend(self, array: Any) -> None:
         """More values."""
@@ -81,10 +84,10 @@ class Grown:
         import pyarrow as pa
 
         if not pa.types.is_dictionary(array.type):
-            text = array if pa.types.is_string(array.type) else array.cast(pa.large_string())
-            array = text.dictionary_encode()
+            view = pa.types.is_string_view(array.type) or pa.types.is_boolean(array.type)
+            array = (array.cast(pa.large_string()) if view else array).dictionary_encode()
         places = np.full(len(array.dictionary) + 1, -1, np.int32)
-        for i, text in enumerate(array.dictionary.cast(pa.large_string()).to_pylist()):
+        for i, text in enumerate(arrow_types.texts(array.dictionary)):
             if text is not None:
                 if text not in self.codes:
                     self.codes[text] = len(self.codes)
@@ -96,26 +99,7 @@ class Grown:
     def plain(self, name: str) -> list[Any]:
         """As plain values that can be sent."""
         kind = "number" if self.kind == "empty" else self.kind
-        return [name, kind, self.chunks, list(self.codes), self.rounded, self.missing]
-
-
-def kind_of(arrow_type: Any) -> str:
-    """number, boolean, category, empty, time, or for anything else the type's own name."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(arrow_type):
-        inner = kind_of(arrow_type.value_type)
-        return inner if inner in ("number", "category") else f"dictionary of {inner}"
-    kinds: dict[str, tuple[Callable[[Any], bool], ...]] = {
-        "number": (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
-        "boolean": (pa.types.is_boolean,),
-        "category": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
-        "empty": (pa.types.is_null,),
-        "time": (pa.types.is_date, pa.types.is_timestamp, pa.types.is_time),
-    }
-    return next(
-        (kind for kind, tests in kinds.items() if any(test(arrow_type) for test in tests)), str(arrow_type)[:80]
-    )
+        return [name, kind, self.chunks, list(self.codes), self.rounded, self.missing, self.text]
 
 
 def grow(
@@ -132,19 +116,7 @@ def grow(
     With `keep` the cells go to a file when they are many. Raises DataError for a kind that cannot be a feature,
     TooLarge where the columns take more than `limit` bytes.
     """
-    ways: dict[str, Callable[[Any], Any]] = {}
-    columns = {}
-    for name in (*roles.features, *roles.told):
-        arrow_type = schema.field(name).type
-        kind, way = (
-            _told_kind(arrow_type, as_time=name == roles.time) if name in roles.told else (kind_of(arrow_type), None)
-        )
-        if kind not in ("number", "boolean", "category", "empty", "whole"):
-            _refuse_kind(name, kind, arrow_type, where)
-        columns[name] = merged[name] if merged else Grown(kind)
-        columns[name].become(kind, partial(_unlike_before, where, name, kind, columns[name].kind))
-        if way is not None:
-            ways[name] = lambda array, way=way: array.cast(way)
+    columns, ways, problems = _columns(schema, roles, where, merged)
     rows = 0
     for batch in batches:
         rows += batch.num_rows
@@ -160,7 +132,43 @@ def grow(
             _move(columns, keep, where, limit)
     if not rows:
         raise DataError(f"{where}: has {len(schema.names):,} columns, but no row; fetch or write it again")
+    if problems:  # all of them at once
+        many = {name: len(column.codes) for name, column in columns.items() if name in roles.features}
+        many = {name: too_many(count) for name, count in many.items() if count > MAX_CATEGORIES}
+        raise DataError(_problems(where, schema, problems, many))
     return columns
+
+
+def _columns(
+    schema: Any, roles: Roles, where: str, merged: Mapping[str, Grown] | None
+) -> tuple[dict[str, Grown], dict[str, Callable[[Any], Any]], dict[str, str]]:
+    """The columns that have a role, how arrays of some are cast before, and why others cannot be features."""
+    ways: dict[str, Callable[[Any], Any]] = {}
+    columns: dict[str, Grown] = {}
+    problems = {}
+    for name in (*roles.features, *roles.told):
+        arrow_type, told = schema.field(name).type, name in roles.told
+        kind, way = arrow_types.feature_kind(name, arrow_type, roles.categorical), None
+        if told:
+            kind, way = arrow_types.told_kind(arrow_type, as_time=name == roles.time)
+        if kind not in (*arrow_types.FEATURES, "whole"):
+            problems[name] = arrow_types.problem(kind, arrow_type)
+            if told:
+                raise DataError(f"{where}: column {name!r} {problems[name]}, nor labels; name another column")
+            continue
+        columns[name] = merged[name] if merged else Grown(kind, text=not told and arrow_types.is_text(arrow_type))
+        columns[name].become(kind, partial(_unlike_before, where, name, kind, columns[name].kind))
+        if way is not None:
+            ways[name] = lambda array, way=way: array.cast(way)
+    if not columns:
+        raise DataError(_problems(where, schema, problems, {}))
+    return columns, ways, problems
+
+
+def _problems(where: str, schema: Any, problems: Mapping[str, str], many: Mapping[str, str]) -> str:
+    message = no_features(where, {**problems, **many})
+    times = [name for name in problems if arrow_types.kind_of(schema.field(name).type) == "time"]
+    return message + (arrow_types.time_remedy(times[0]) if times else "")
 
 
 def _move(columns: Mapping[str, Grown], keep: Writer | None, where: str, limit: int) -> None:
@@ -171,7 +179,7 @@ def _move(columns: Mapping[str, Grown], keep: Writer | None, where: str, limit: 
     if sum(column.bytes for column in columns.values()) > limit:
         raise DataError(
             f"{where}: the texts of its columns take more than {format_bytes(limit)}, the memory granted for reading; "
-            f"grant more with --host-memory, or leave columns out with --drop"
+            f"grant more with {option('host_memory')}, or leave columns out with {option('drop')}"
         )
 
 
@@ -190,44 +198,17 @@ def _unlike_before(where: str, name: str, kind: str, expected: str) -> NoReturn:
     raise DataError(f"{where}: {unlike(name, kind, 'the files before it', expected)}")
 
 
-def _told_kind(arrow_type: Any, *, as_time: bool) -> tuple[str, Any]:
-    """How a column of labels, splits, groups or times is kept, and what its arrays are cast to before."""
-    import pyarrow as pa
-
-    kind = kind_of(arrow_type)
-    if kind == "time":
-        narrow = arrow_type.bit_width == 32
-        return ("whole", pa.int32() if narrow else pa.int64()) if as_time else ("category", pa.large_string())
-    if pa.types.is_integer(arrow_type):
-        return ("whole", None) if arrow_type != pa.uint64() else ("category", pa.large_string())
-    if pa.types.is_dictionary(arrow_type) and kind == "number":
-        return "category", pa.large_string()
-    return ("category", pa.large_string()) if kind == "boolean" else (kind, None)
-
-
-def _refuse_kind(name: str, kind: str, arrow_type: Any, where: str) -> NoReturn:
-    if kind == "time":
-        raise DataError(
-            f"{where}: column {name!r} holds dates or times ({arrow_type}), which are no features; leave it out with "
-            f"--drop {name}, or order the rows by it with --time {name}"
-        )
-    raise DataError(
-        f"{where}: column {name!r} holds {kind}; features are numbers, booleans and text: leave it out with --drop "
-        f"{name}"
-    )
-
-
 def too_much(where: str, limit: int) -> NoReturn:
     """Raise TooLarge for columns that take more than `limit` bytes."""
     raise TooLarge(
         f"{where}: its columns take more than {format_bytes(limit)}, the memory granted for reading; grant more with "
-        f"--host-memory (memory_bytes=…), or leave columns out with --drop"
+        f"{option('host_memory')}, or leave columns out with {option('drop')}"
     )
 
 
 def received(told: Sequence[Any]) -> tuple[Column, Callable[[], Told]]:
     """A column of its plain values, as a feature and as a label, split, group or time (one of the two is meant)."""
-    _, kind, chunks, texts, _, missing = told
+    _, kind, chunks, texts, _, missing, _ = told
     values: Any = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     chunks.clear()
 

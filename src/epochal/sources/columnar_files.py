@@ -1,7 +1,9 @@
 """Parquet and Arrow files, decoded in a process of their own (see `isolated`)."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +12,22 @@ import numpy as np
 from epochal.columns import CELL_BYTES, Writer
 from epochal.errors import DataError
 from epochal.reading import Reading
-from epochal.sources.columnar import Grown, grow, kind_of, move, too_much, unlike
-from epochal.sources.files import TooLarge, brief
+from epochal.sources.arrow_types import feature_kind
+from epochal.sources.columnar import Grown, grow, move, too_much, unlike
+from epochal.sources.files import PARQUET, TooLarge, brief
 from epochal.sources.roles import assign
 
-PARQUET = (".parquet", ".pq")
-ARROW = (".arrow", ".feather", ".ipc")
 _BATCH_ROWS = 1 << 16
 
 
 def decode(
-    paths: list[str], reading: dict[str, Any], labelled: bool, limit: int, file: str = "", size: int = 0
+    paths: list[str],
+    options: dict[str, Any],
+    inherited: list[str],
+    labelled: bool,
+    limit: int,
+    file: str = "",
+    size: int = 0,
 ) -> dict[str, Any]:
     """The columns of Parquet or Arrow files of one schema, one after the other, as plain values. Raises DataError.
 
@@ -30,21 +37,45 @@ def decode(
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())
+    given = {name: value for name, value in options.items() if name not in inherited}
+    reading = Reading.from_dict(given).inheriting({name: options[name] for name in options if name in inherited})
     with Writer(Path(file), paths[0], size) if file else nullcontext() as keep:
         try:
-            names, merged, rows = _merged(paths, reading, labelled, limit, keep)
+            schema, merged, rows = _merged(paths, reading, labelled, limit, keep)
         except TooLarge as error:
             return {"larger": str(error)}
         if keep:
             move(merged, keep)
         columns = [column.plain(name) for name, column in merged.items()]
-        return {"columns": columns, "rows": rows, "names": names, "starts": keep.starts if keep else []}
+        names, starts = schema.names, keep.starts if keep else []
+        return {"columns": columns, "rows": rows, "names": names, "starts": starts, "index": index_of(schema)}
+
+
+def index_of(schema: Any) -> list[str]:
+    """The columns that hold the index of the pandas frame which was written."""
+    return [name for name in _of_pandas(schema, "index_columns") if isinstance(name, str) and name in schema.names]
+
+
+def _categories_of(schema: Any) -> list[str]:
+    """The columns that were categories of a pandas frame: Parquet keeps those of numbers as numbers."""
+    columns = [one for one in _of_pandas(schema, "columns") if isinstance(one, dict)]
+    return [
+        one["name"] for one in columns if one.get("pandas_type") == "categorical" and one.get("name") in schema.names
+    ]
+
+
+def _of_pandas(schema: Any, key: str) -> list[Any]:
+    try:
+        told = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))[key]
+    except (ValueError, TypeError, KeyError, RecursionError):  # none of pandas, or damaged
+        return []
+    return told if isinstance(told, list) else []
 
 
 def _merged(
-    paths: list[str], reading: dict[str, Any], labelled: bool, limit: int, keep: Writer | None
-) -> tuple[list[str], dict[str, Grown], list[int]]:
-    """Names of all columns, those that have a role, and the rows of each file."""
+    paths: list[str], reading: Reading, labelled: bool, limit: int, keep: Writer | None
+) -> tuple[Any, dict[str, Grown], list[int]]:
+    """The schema of the first file, the columns that have a role, and the rows of each file."""
     import pyarrow as pa
 
     first: Any = None
@@ -53,10 +84,11 @@ def _merged(
     for path in paths:
         try:
             schema, batches, count = _opened(path, limit if keep else 0)
-            names = schema.names
-            roles = assign(names, Reading.from_dict(reading), path, labelled=labelled)
             first = first or (path, schema)
-            _same_columns(first[0], first[1], path, schema)
+            roles = assign(schema.names, reading, path, labelled=labelled, index=index_of(first[1]))
+            declared = [name for name in _categories_of(first[1]) if name in roles.features]
+            roles = replace(roles, categorical=(*roles.categorical, *declared))
+            _same_columns(first[0], first[1], path, schema, roles.categorical)
             if count is not None and keep:
                 keep.check(count, len(roles.features))
             elif count is not None and count * 4 * len(roles.features) > limit:
@@ -67,7 +99,7 @@ def _merged(
         except (pa.ArrowException, OSError, ValueError, OverflowError, TypeError, KeyError, IndexError) as error:
             raise DataError(f"{path}: is damaged: {brief(error)[:200]}; fetch or write it again") from None
         ends.append(next(iter(merged.values())).rows)
-    return first[1].names, merged, np.diff(ends).tolist()
+    return first[1], merged, np.diff(ends).tolist()
 
 
 def _opened(path: str, sparing: int) -> tuple[Any, Iterator[Any], int | None]:
@@ -114,11 +146,11 @@ def _cut(batches: Iterable[Any], sparing: int) -> Iterator[Any]:
             yield batch.slice(begin, step)
 
 
-def _same_columns(path: str, schema: Any, other: str, others: Any) -> None:
+def _same_columns(path: str, schema: Any, other: str, others: Any, categorical: Sequence[str]) -> None:
     if sorted(schema.names) != sorted(others.names):
         raise DataError(different(path, schema.names, other, others.names))
     for name in schema.names:
-        kinds = kind_of(schema.field(name).type), kind_of(others.field(name).type)
+        kinds = [feature_kind(name, one.field(name).type, categorical) for one in (schema, others)]
         if kinds[0] != kinds[1] and "empty" not in kinds:
             raise DataError(f"{other}: {unlike(name, kinds[1], path, kinds[0])}")
 

@@ -10,9 +10,15 @@ import numpy as np
 
 from epochal import spool
 from epochal.disk import MappedFile
-from epochal.errors import DataError, RecipeError
+from epochal.errors import DataError, RecipeError, option
 from epochal.lending import zeros
 from epochal.memory import available_bytes, format_bytes, parse_bytes
+
+TEXT = (".csv", ".tsv", ".txt")
+PARQUET = (".parquet", ".pq")
+ARROW = (".arrow", ".feather", ".ipc")
+TABLES = (*TEXT, *PARQUET, *ARROW)
+"""Suffixes of tables."""
 
 
 class TooLarge(DataError):
@@ -41,6 +47,11 @@ def locate(source: str | Path) -> Path | None:
         return path if path.exists() else None
     except (OSError, ValueError, RuntimeError):  # a name too long, a name with NUL, a user without a home
         return None
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix in small letters, that of gzip left out."""
+    return next((s for s in map(str.lower, reversed(path.suffixes)) if s != ".gz"), "")
 
 
 def brief(error: Exception) -> str:
@@ -182,5 +193,5 @@ def _bounded(size: int, limit: int, path: Path) -> None:
     if size > limit:
         raise TooLarge(
             f"{path}: holds more than {format_bytes(limit)}, the memory granted for reading; "
-            f"if the file is sound, grant more with --host-memory (memory_bytes=…)"
+            f"if the file is sound, grant more with {option('host_memory')}"
         )

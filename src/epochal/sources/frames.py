@@ -9,14 +9,16 @@ import numpy as np
 
 from epochal.errors import DataError
 from epochal.reading import Reading
-from epochal.sources import roles
-from epochal.sources.arrays import as_array
+from epochal.sources import roles, splits
+from epochal.sources.arrays import as_array, by_split
 from epochal.sources.columnar import grow
+from epochal.sources.columnar_files import index_of
 from epochal.sources.files import brief
 from epochal.sources.raw import Part, Raw
-from epochal.sources.roles import Told
-from epochal.sources.tables import assembled
+from epochal.sources.splits import Told
+from epochal.sources.tables import READS, assembled
 
+READS_PAIR = ("drop", "categorical", "skip_unlabelled")
 _SPLITS = ("train", "valid", "test")
 
 
@@ -45,6 +47,23 @@ def _is_one(value: Any) -> bool:
     return is_frame(value) or (isinstance(value, (tuple, list)) and len(value) == 2 and is_frame(value[0]))
 
 
+def reads(source: Any, reading: Reading) -> tuple[str, tuple[str, ...]]:
+    """What `source` is called in messages, and the fields of `reading` that it has a use for."""
+    values = list(source.values()) if isinstance(source, Mapping) and not is_bunch(source) else [source]
+    if not isinstance(source, Mapping) and not is_frame(source) and not _is_pair(source, reading):
+        values = list(source)
+    if any(map(is_frame, values)):
+        return "a data frame", READS
+    if is_bunch(source) and not is_frame(source["data"]):
+        return "arrays", ()
+    return "a pair of a frame and its labels", READS_PAIR
+
+
+def _is_pair(source: Any, reading: Reading) -> bool:
+    """Whether a source is features and labels; with the name of a label two frames are train and test."""
+    return _is_one(source) and not is_frame(source) and (reading.label is None or not is_frame(source[1]))
+
+
 def read(source: Any, reading: Reading, limit: int, *, labelled: bool) -> Raw:
     """The splits of a frame, of a pair (features, labels), of a mapping of train, valid, test to these, or of a Bunch.
 
@@ -53,8 +72,8 @@ def read(source: Any, reading: Reading, limit: int, *, labelled: bool) -> Raw:
     if isinstance(source, Mapping) and is_bunch(source):
         return _bunch(source, reading, limit, labelled)
     if isinstance(source, Mapping):
-        named = dict(source)
-    elif _is_one(source) and (is_frame(source) or reading.label is None or not is_frame(source[1])):
+        named = by_split(source, "frames")
+    elif is_frame(source) or _is_pair(source, reading):
         return _one(source, reading, limit, labelled, "frame")
     else:
         named = dict(zip({2: ("train", "test"), 3: _SPLITS}.get(len(source), ()), source, strict=False))
@@ -67,8 +86,9 @@ def read(source: Any, reading: Reading, limit: int, *, labelled: bool) -> Raw:
         if list(raw.splits) != ["train"]:
             parts = ", ".join(raw.splits)
             raise DataError(f"frame {name!r}: holds {parts} by its split column; give one frame, or no such column")
-    notes = tuple(note for raw in raws.values() for note in raw.notes)
-    return Raw("frames", {name: raw.splits["train"] for name, raw in raws.items()}, notes=notes)
+    notes = tuple(dict.fromkeys(note for raw in raws.values() for note in raw.notes))
+    dropped = next(iter(raws.values())).dropped
+    return Raw("frames", {name: raw.splits["train"] for name, raw in raws.items()}, notes=notes, dropped=dropped)
 
 
 def _one(value: Any, reading: Reading, limit: int, labelled: bool, where: str) -> Raw:
@@ -81,16 +101,36 @@ def _one(value: Any, reading: Reading, limit: int, labelled: bool, where: str) -
 
 
 def _pair(x: Any, y: Any, reading: Reading, limit: int, where: str) -> Raw:
-    raw = _frame(x, reading, limit, False, where)
+    raw = _frame(x, replace(reading, label=None), limit, False, where)
     y = as_array(y.to_numpy() if hasattr(y, "to_numpy") else y, f"{where}: labels")
-    y = _as_text(y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y, where)
-    return replace(raw, splits={"train": Part(raw.splits["train"].x, y)})
+    y = y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
+    table, notes = raw.splits["train"].x, raw.notes
+    if reading.skip_unlabelled and y.ndim == 1 and len(y) == len(table) and (absent := _absent(y)).any():
+        rows = np.flatnonzero(~absent)
+        table, y = table[rows], y[rows]
+        notes = (*notes, f"{where}: {int(absent.sum()):,} of {len(absent):,} rows have no label, and are left out")
+    return replace(raw, splits={"train": Part(table, _as_text(y, where))}, notes=notes)
+
+
+def _absent(y: np.ndarray) -> np.ndarray:
+    """Which labels are missing: None, NaN, or what pandas has for it."""
+    if y.dtype.kind == "f":
+        return np.isnan(y)
+    if y.dtype.kind != "O":
+        return np.zeros(len(y), bool)
+    return np.array([v is None or type(v).__name__ in ("NAType", "NaTType") or bool(v != v) for v in y.tolist()])
 
 
 def _as_text(y: np.ndarray, where: str) -> np.ndarray:
     """Labels of a table are text, however they are given: a run on a frame can then be scored on a file."""
+
+    def place(row: int) -> str:
+        return f"{where}: labels: row {row:,}"
+
     if y.dtype.kind == "O" and all(isinstance(value, (str, bool, int, np.generic)) for value in y.tolist()):
-        y = np.array([str(value) for value in y.tolist()])
+        texts = {text: code for code, text in enumerate(dict.fromkeys(str(value) for value in y.tolist()))}
+        codes = np.array([texts[str(value)] for value in y.tolist()], np.int64)
+        return splits.labels(Told(codes, list(texts)), "labels", place) if y.ndim == 1 else y
     if y.ndim != 1 or y.dtype.kind not in "biufU":
         return y  # refused later, with the shape or the row
     if y.dtype.kind in "bU":
@@ -98,7 +138,7 @@ def _as_text(y: np.ndarray, where: str) -> np.ndarray:
         told = Told(codes, texts.tolist())
     else:
         told = Told(y)
-    return roles.labels(told, "labels", lambda row: f"{where}: labels: row {row:,}")
+    return splits.labels(told, "labels", place)
 
 
 def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str) -> Raw:
@@ -109,7 +149,7 @@ def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str)
             simplefilter("ignore")  # pandas says that names of columns which are no text become text
             reader = pa.RecordBatchReader.from_stream(frame)
         names = reader.schema.names
-        found = roles.assign(names, reading, where, labelled=labelled)
+        found = roles.assign(names, reading, where, labelled=labelled, index=index_of(reader.schema))
         grown = grow(reader.schema, iter(reader), found, where, limit)
     except DataError:
         raise
@@ -128,6 +168,8 @@ def _bunch(source: Mapping[str, Any], reading: Reading, limit: int, labelled: bo
     classes = source.get("target_names")
     numbers = as_array(y.to_numpy() if hasattr(y, "to_numpy") else y, "bunch: target")
     names = None if classes is None else [str(name) for name in classes]
+    if names and (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
+        raise DataError(f"bunch: target_names: two classes are called {twice[:80]!r}; rename one of them")
     if not is_frame(x):
         named = names if names and numbers.dtype.kind in "iu" and len(names) == len(np.unique(numbers)) else None
         return Raw("bunch", {"train": Part(as_array(x, "bunch: data"), numbers)}, classes=named)

@@ -1,7 +1,7 @@
 """Folders of images: a sub-folder for each class, in `train`, `valid` and `test` where there are such.
 
 folder/cat/1.png                       one split; the class is the sub-folder's name
-folder/train/cat/1.png, folder/test/…  several; for valid also validation and val
+folder/train/cat/1.png, folder/test/…  several; for valid also validation, val and dev
 folder/1.png                           no labels: to predict, or with labels=…
 """
 
@@ -13,15 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from epochal import spool
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.reading import Reading
 from epochal.sources.decoding import decoded
 from epochal.sources.pixels import SUFFIXES, Asked, decode_files
-from epochal.sources.raw import Part, Raw
+from epochal.sources.raw import SPLIT_NAMES, Part, Raw, split_of
 
 MAX_FILES = 2_000_000
 MAX_CLASSES = 100_000
-SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
+READS = ("labels", "size", "color")
 
 _JUNK = {"thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}  # beside hidden files: what file managers leave
 
@@ -51,11 +51,6 @@ def is_folder(folder: Path) -> bool:
 
 def read_folder(folder: Path, reading: Reading, limit: int, *, labelled: bool) -> Raw:
     """The images of a folder, rows in the order of their paths; labels are the names of the class folders, as text."""
-    for option in ("label", "split_column", "group", "time"):
-        if labelled and (column := getattr(reading, option)) is not None:
-            raise DataError(
-                f"{folder}: {option}={column!r} names a column, and a folder of images has none; leave it out"
-            )
     files = _files(folder, labelled and reading.labels is None)
     paths = [path for of_class in files.values() for _, group in of_class for path in group]
 
@@ -79,7 +74,7 @@ def read_folder(folder: Path, reading: Reading, limit: int, *, labelled: bool) -
 def _files(folder: Path, labelled: bool) -> dict[str, list[tuple[str | None, list[str]]]]:
     """The files of each class (None: no class) of each split. Raises DataError where the folder has another form."""
     top = _listed(folder)
-    found = {path: SPLITS.get(path.name.lower()) for path in top.folders}
+    found = {path: split_of(path.name) for path in top.folders}
     if not top.folders or not (all(found.values()) or "train" in found.values()):
         return {"train": _classes(folder, top, labelled)}
     places: dict[str, Path] = {}
@@ -88,10 +83,14 @@ def _files(folder: Path, labelled: bool) -> dict[str, list[tuple[str | None, lis
             other = Path(top.images[0]) if top.images else path
             raise DataError(
                 f"{folder}: holds {', '.join(p.name for p in top.folders[:6])}, and {other.name} has no place beside "
-                f"them; expected train, valid (or validation, val) and test, each once: move the rest out"
+                f"them; expected {SPLIT_NAMES}, each once: move the rest out"
             )
         places[split] = path
-    files = {split: _classes(places[split], _listed(places[split]), labelled) for split in SPLITS if split in places}
+    files = {
+        split: _classes(places[split], _listed(places[split]), labelled)
+        for split in ("train", "valid", "test")
+        if split in places
+    }
     known = {name for name, _ in files.get("train", [])}
     for split, of_class in files.items():
         for name, _ in of_class:
@@ -113,7 +112,7 @@ def _classes(folder: Path, listed: _Folder, labelled: bool) -> list[tuple[str | 
     if listed.images and labelled:
         raise DataError(
             f"{folder}: holds images ({Path(listed.images[0]).name}) without labels; put them into one sub-folder a "
-            f"class, or give labels with labels=… (--labels FILE), in the order of the files' names"
+            f"class, or give labels with {option('labels', 'FILE')}, in the order of the files' names"
         )
     if listed.images:
         return [(None, listed.images)]

@@ -12,7 +12,9 @@ from epochal import spool
 from epochal.columns import Writer
 from epochal.errors import DataError
 from epochal.rows import FileRows
-from epochal.sources.roles import Roles, Told
+from epochal.sources.cells import Rules
+from epochal.sources.roles import Roles
+from epochal.sources.splits import Told
 from epochal.sources.text_form import TextFile
 from epochal.sources.text_tables import Grown, read_columns
 from epochal.spool import Entry
@@ -43,7 +45,10 @@ def columnar(key: str, limit: int, read: Callable[[str], dict[str, Any]]) -> tup
             return answer, None
         with spool.making(key) as making:
             answer = read(str(making.folder / CELLS))
-            told = {"columns": answer["columns"], **{name: answer[name] for name in ("rows", "names", "starts")}}
+            told = {
+                "columns": answer["columns"],
+                **{name: answer[name] for name in ("rows", "names", "starts", "index")},
+            }
             rows = sum(answer["rows"])
             size = sum(rows * (4 if one[1] == "category" else 8) + _text_bytes(one[3]) for one in told["columns"])
             entry = making.publish(told | {"bytes": max(size, limit + 1)})
@@ -60,13 +65,13 @@ def _text_bytes(texts: Sequence[str]) -> int:
 class Text:
     """What text tables hold: features, columns of labels, splits, groups and times, and where rows begin."""
 
-    def __init__(self, files: Sequence[TextFile], roles: Roles, limit: int):
+    def __init__(self, files: Sequence[TextFile], roles: Roles, rules: Rules, limit: int):
         """Read them, or find what was kept of them. Raises DataError."""
-        self.files, self.roles, self.entry = files, roles, None
+        self.files, self.roles, self.rules, self.entry = files, roles, rules, None
         paths = [file.path for file in files]
         states = spool.states(paths)
-        forms = [[file.separator, file.header, list(file.names)] for file in files]
-        key = spool.key(["text", states, forms, roles.features, roles.told])
+        forms = [[file.separator, file.header, list(file.names), file.encoding] for file in files]
+        key = spool.key(["text", states, forms, roles.features, roles.told, roles.categorical, rules.plain()])
         found = spool.find(key)
         if found and found.told["bytes"] > limit:
             self.entry = found
@@ -84,29 +89,30 @@ class Text:
                 name, size = str(self.files[0].path), sum(state[1] for state in states)
                 return stack.enter_context(Writer(making[0].folder / CELLS, name, size))
 
-            self._grown = read_columns(self.files, self.roles.features, self.roles.told, limit, keep)
+            self._grown = read_columns(self.files, self.roles, self.rules, limit, keep)
             if self._grown.kept:
                 spool.unchanged([file.path for file in self.files], states)
-                self.entry = making[0].publish(_told(self._grown))
+                self.entry = making[0].publish(_told(self._grown, self.roles))
 
     def _open(self) -> None:
         if self.entry is None:
             grown = self._grown.columns
             self.columns = {name: grown[name].column() for name in self.roles.features}
             self.told = {name: grown[name].told() for name in self.roles.told}
-            self.odd, self._starts, self._lines = self._grown.odd, self._grown.starts, self._grown.lines
+            self.remarks = self._grown.remarks(self.roles.features)
+            self._starts, self._lines = self._grown.starts, self._grown.lines
             return
         told = self.entry.told
-        forms = {name: ("f8" if kind == "number" else "i4", lookup) for name, kind, _, lookup in told["columns"]}
+        forms = {name: ("f8" if kind == "number" else "i4", lookup) for name, kind, _, lookup, _ in told["columns"]}
         forms |= dict.fromkeys(self.roles.told, ("i4", ()))
         *found, self._lines = columns(self.entry, [*forms.values(), ("i8", ())])
         self.columns, self.told = {}, {}
-        for (name, kind, texts, _), values in zip(told["columns"], found, strict=True):
+        for (name, kind, texts, _, words), values in zip(told["columns"], found, strict=True):
             if name in self.roles.told:
-                self.told[name] = Told(np.asarray(values), texts)
+                self.told[name] = Told(np.asarray(values), texts, tuple(words))
             else:
                 self.columns[name] = Column(kind, values, tuple(texts) if kind == "category" else ())
-        self.odd, self._starts = told["odd"], told["files"]
+        self.remarks, self._starts = told["remarks"], told["files"]
 
     def place(self, row: int) -> str:
         """File, row and line."""
@@ -114,12 +120,12 @@ class Text:
         return f"{self.files[at].path}: row {row - self._starts[at]:,} (line {int(self._lines[row]):,})"
 
 
-def _told(grown: Grown) -> dict[str, Any]:
+def _told(grown: Grown, roles: Roles) -> dict[str, Any]:
     assert grown.kept
     return {
         "columns": [column.plain(name) for name, column in grown.columns.items()],
         "starts": grown.kept.starts,
         "files": grown.starts,
-        "odd": grown.odd,
+        "remarks": grown.remarks(roles.features),
         "bytes": grown.bytes,
     }

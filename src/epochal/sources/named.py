@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from epochal import spool
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.sources import idx
 from epochal.sources.files import brief, locate, read_bytes
 from epochal.sources.raw import Part, Raw
@@ -99,7 +99,7 @@ def _fetch(name: str, offline: bool) -> Path:
         f"EPOCHAL_DATA names{' (or: apt install dataset-fashion-mnist)' if name == 'fashion-mnist' else ''}"
     )
     if offline:
-        raise DataError(f"{name}: is not on this machine, and --offline forbids to fetch it;\n{here}")
+        raise DataError(f"{name}: is not on this machine, and {option('offline', True)} forbids to fetch it;\n{here}")
     import pooch
 
     pooch.get_logger().setLevel("WARNING")  # pooch tells of every download on standard error

@@ -9,15 +9,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.memory import format_bytes
 from epochal.sources.files import brief, filled, read_bytes
-from epochal.sources.raw import Part, Raw
+from epochal.sources.raw import Part, Raw, split_of
 
 _HEADER_BYTES = 1 << 16  # NumPy refuses headers above 10,000 bytes
 _MAX_AXES = 32
 
-_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 _ROLES = dict.fromkeys(("x", "images", "data", "features"), "x")
 _ROLES |= dict.fromkeys(("y", "labels", "label", "targets", "target"), "y")
 _EXPECTED = (
@@ -40,7 +39,7 @@ def read_archive(path: Path, limit: int) -> Raw:
             if size > limit:
                 raise DataError(
                     f"{path}: unpacks to {format_bytes(size)}, more than the {format_bytes(limit)} granted for "
-                    f"reading; if the file is sound, grant more with --host-memory (memory_bytes=…)"
+                    f"reading; if the file is sound, grant more with {option('host_memory')}"
                 )
             found = {role: _read_entry(archive, info, path) for role, info in chosen.items()}
     except DataError:
@@ -94,9 +93,9 @@ def _choose(entries: list[zipfile.ZipInfo], path: Path) -> dict[tuple[str, str],
 def _role(name: str) -> tuple[str, str] | None:
     """Split and part (x or y) that an array of this name holds: of `x_train`, `X`, `train_images`, `val_labels`, …"""
     words = name.lower().split("_")
-    if len(words) == 2 and words[0] in _SPLITS:
+    if len(words) == 2 and split_of(words[0]):
         words.reverse()
-    part, split = _ROLES.get(words[0]), _SPLITS.get(words[1] if len(words) == 2 else "train")
+    part, split = _ROLES.get(words[0]), split_of(words[1] if len(words) == 2 else "train")
     return (split, part) if part and split and len(words) <= 2 else None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from epochal.errors import DataError, RecipeError
+from epochal.errors import DataError, RecipeError, option
 from epochal.memory import format_bytes
 from epochal.reading import Color, Reading
 from epochal.sources.files import brief
@@ -88,7 +88,7 @@ class Pixels:
             raise
         except MemoryError:
             raise DataError(
-                f"{name}: decoding needs more memory than is granted; grant more with --host-memory"
+                f"{name}: decoding needs more memory than is granted; grant more with {option('host_memory')}"
             ) from None
         except Exception as error:  # decoders raise whatever comes to them on damaged bytes
             raise DataError(f"{name}: {_told(error, source)}") from None
@@ -99,14 +99,14 @@ class Pixels:
         if [height, width] != shape:
             raise DataError(
                 f"{name}: has {height}×{width} pixels (height × width), but {before} has {shape[0]}×{shape[1]}; all "
-                f"must have one size: resize them with --size {shape[0]}x{shape[1]} (size=…), or another"
+                f"must have one size: resize them with {option('size', f'{shape[0]}x{shape[1]}')}, or another"
             )
         total, limit = format_bytes(x.nbytes * self.asked.rows), format_bytes(self.asked.limit)
         if x.nbytes * self.asked.rows > self.asked.limit and not self.asked.kept:
             raise DataError(
                 f"{name}: has {height}×{width} pixels of {x.nbytes // height // width} bytes, and {self.asked.rows:,} "
                 f"such images take {total}, more than {limit}, the memory granted for reading; "
-                f"make them smaller with --size (size=…), or grant more with --host-memory"
+                f"make them smaller with {option('size')}, or grant more with {option('host_memory')}"
             )
         self.x.append(x)
 
@@ -121,7 +121,7 @@ class Pixels:
                 raise DataError(
                     f"{name}: its header declares {height:,}×{width:,} pixels, more than {self.asked.most_pixels:,}; "
                     f"it is damaged, or make it smaller (at most {MAX_PIXELS:,} pixels, and a quarter of the bytes of "
-                    f"--host-memory)"
+                    f"{option('host_memory')})"
                 )
             if _is_deep(image):
                 raise DataError(

@@ -10,6 +10,16 @@ import numpy as np
 from epochal.rows import Rows
 from epochal.table import Table
 
+_SPLITS = {
+    "train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid", "test": "test",
+}  # fmt: skip
+SPLIT_NAMES = "train, valid (or validation, val, dev) and test"
+
+
+def split_of(name: Any) -> str | None:
+    """The split that a name means, in any case of letters; None where it means none."""
+    return _SPLITS.get(str(name).strip().lower())
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -38,3 +48,4 @@ class Raw:
     classes: Sequence[str] | None = None  # names of the labels 0 …, where the source knows
     ordered_holdout: bool = False  # hold the last rows out, in order, as is usual for this data set
     notes: tuple[str, ...] = ()  # what was inferred, in words
+    dropped: tuple[str, ...] = ()  # columns that were left out as asked

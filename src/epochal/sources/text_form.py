@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from epochal import spool
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.memory import format_bytes
-from epochal.sources import cells
+from epochal.reading import Reading
+from epochal.sources.cells import Rules
 from epochal.sources.files import Stream, TooLarge, read_bytes
 
 MAX_LINE = 16 << 20
@@ -35,13 +36,16 @@ class TextFile:
     header: bool
     names: tuple[str, ...]
     why: str  # how separator and header were found, in words
+    encoding: str | None = None
+    unnamed: tuple[str, ...] = ()  # what columns without a name are called here, but for an index in the first one
 
 
-def open_text(path: Path, limit: int, separator: str | None, header: bool | None, known: Sequence[str]) -> TextFile:
+def open_text(path: Path, limit: int, reading: Reading, known: Sequence[str]) -> TextFile:
     """Find out the form of `path`; `known` are names of columns that the user has said. Raises DataError.
 
     What is larger than `limit` is not kept in memory, and read again when its rows are.
     """
+    separator, header, encoding = reading.separator, reading.header, reading.encoding
     data: memoryview | list[Any]
     [state] = spool.states([path])
     try:
@@ -49,20 +53,33 @@ def open_text(path: Path, limit: int, separator: str | None, header: bool | None
     except TooLarge:
         data = state
     head = io.BufferedReader(_raw(path, data)).read(4)
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or head == b"\0\0\xfe\xff":
-        raise DataError(f"{path}: byte 0: is UTF-16 or UTF-32 text; save it as UTF-8")
-    sample, whole = _sample(path, data)
+    if encoding is None and (head[:2] in (b"\xff\xfe", b"\xfe\xff") or head == b"\0\0\xfe\xff"):
+        raise DataError(f"{path}: byte 0: is UTF-16 or UTF-32 text; {_other_encoding('utf-16')}")
+    sample, whole = _sample(path, data, encoding)
     if not "".join(sample).strip():
         raise DataError(f"{path}: holds no row, only blanks; fetch or write it again")
     found = _asked(separator, path) if separator else "\t" if ".tsv" in path.suffixes else _sniffed(sample, whole)
     first, *others = [[cell.strip() for cell in row] for row in _sample_rows(sample, found, whole)] or [[]]
-    told = header if header is not None else _is_header(first, others, known)
-    names = tuple(first) if told else tuple(f"c{i}" for i in range(len(first)))
+    told = header if header is not None else _is_header(first, others, known, Rules.of(reading))
+    names = _names(first) if told else tuple(f"c{i}" for i in range(len(first)))
     shown = {"\t": "tab", " ": "blank"}.get(found, repr(found))
     why = f"separated by {shown}, " + (
         "first row is the header" if told else f"no header, columns c0 … c{len(names) - 1}"
     )
-    return TextFile(path, data, found, told, names, why)
+    unnamed = tuple(name for name, cell in zip(names, first, strict=True) if told and not cell)
+    return TextFile(path, data, found, told, names, why, encoding, tuple(n for n in unnamed if n != names[0]))
+
+
+def _names(first: list[str]) -> tuple[str, ...]:
+    """The names of a header; columns without one are called as pandas does: `Unnamed: 0`."""
+    names: list[str] = []
+    for place, cell in enumerate(first):
+        name, count = cell or f"Unnamed: {place}", 0
+        while not cell and name in first:
+            count += 1
+            name = f"Unnamed: {place}.{count}"
+        names.append(name)
+    return tuple(names)
 
 
 class _View(io.RawIOBase):
@@ -84,9 +101,11 @@ def _raw(path: Path, data: memoryview | list[Any]) -> io.RawIOBase:
     return _View(data) if isinstance(data, memoryview) else Stream(path, data)
 
 
-def lines(path: Path, data: memoryview | list[Any]) -> Iterator[str]:
-    """The lines with their ends. Raises DataError for what is no UTF-8, has NUL, or is too long."""
-    text = io.TextIOWrapper(io.BufferedReader(_raw(path, data), 1 << 20), "utf-8-sig", newline="")
+def lines(path: Path, data: memoryview | list[Any], encoding: str | None = None) -> Iterator[str]:
+    """The lines with their ends. Raises DataError for what is no UTF-8 (or `encoding`), has NUL, or is too long."""
+    number = 0
+    raw = io.BufferedReader(_raw(path, data), 1 << 20)
+    text = io.TextIOWrapper(raw, _signed(encoding or "utf-8"), newline="")
     try:
         for number, line in enumerate(iter(partial(text.readline, MAX_LINE), ""), 1):
             if len(line) == MAX_LINE:
@@ -97,11 +116,25 @@ def lines(path: Path, data: memoryview | list[Any]) -> Iterator[str]:
             if "\0" in line:
                 raise DataError(
                     f"{path}: line {number:,}, character {line.index(chr(0)) + 1:,} is NUL; the file is damaged, or "
-                    f"UTF-16 text: save it as UTF-8"
+                    f"UTF-16 text: {_other_encoding('utf-16')}"
                 )
             yield line
-    except UnicodeDecodeError:
-        raise DataError(_no_utf8(path, data)) from None
+    except UnicodeError as error:
+        if _signed(encoding or "utf-8") == "utf-8-sig":
+            raise DataError(_no_utf8(path, data)) from None
+        raise DataError(
+            f"{path}: after line {number:,}: is no {encoding} text ({str(error)[:100]}); name its encoding with "
+            f"{option('encoding')}, or save it as UTF-8"
+        ) from None
+
+
+def _signed(encoding: str) -> str:
+    """UTF-8 may begin with a mark."""
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+
+
+def _other_encoding(encoding: str) -> str:
+    return f"say so with {option('encoding', encoding)}, or save it as UTF-8"
 
 
 def _no_utf8(path: Path, data: memoryview | list[Any]) -> str:
@@ -115,7 +148,7 @@ def _no_utf8(path: Path, data: memoryview | list[Any]) -> str:
             line += rest[: error.start].count(b"\n")
             return (
                 f"{path}: byte {place + error.start:,} (line {line:,}) is 0x{rest[error.start]:02x}, which is no "
-                f"UTF-8; if the file is Latin-1 or Windows-1252, save it as UTF-8"
+                f"UTF-8; if the file is Latin-1 or Windows-1252, {_other_encoding('latin-1')}"
             )
         if not piece:
             return f"{path}: is no UTF-8; save it as UTF-8"
@@ -126,16 +159,17 @@ def _asked(separator: str, path: Path) -> str:
     separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
     if len(separator) != 1 or separator in '"\r\n\0':
         raise DataError(
-            f"{path}: the separator must be one character, got {separator!r}; for a tab write --separator tab"
+            f"{path}: the separator must be one character, got {separator!r}; for a tab write "
+            f"{option('separator', 'tab')}"
         )
     return separator
 
 
-def _sample(path: Path, data: memoryview | list[Any]) -> tuple[list[str], bool]:
+def _sample(path: Path, data: memoryview | list[Any], encoding: str | None) -> tuple[list[str], bool]:
     """The first lines, and whether there are no others."""
     first: list[str] = []
     size = 0
-    for line in lines(path, data):
+    for line in lines(path, data, encoding):
         if len(first) >= _SAMPLE_LINES or (size >= _SAMPLE_CHARACTERS and len(first) > 1):
             return first, False
         for separator in _SEPARATORS:
@@ -175,9 +209,15 @@ def _sniffed(sample: list[str], whole: bool) -> str:
     return best
 
 
-def _is_header(first: list[str], others: list[list[str]], known: Sequence[str]) -> bool:
+def _is_header(first: list[str], others: list[list[str]], known: Sequence[str], rules: Rules) -> bool:
     if any(name in first for name in known):
         return True
     if first in ([str(i) for i in range(len(first))], [str(i + 1) for i in range(len(first))]) and len(first) > 2:
         return True  # the names that a data frame without names is written with
-    return len(set(first)) == len(first) and not any(map(cells.is_value, first))
+    named = first
+    if len(first) > 1 and others and not first[0]:
+        index = [row[0] for row in others if row]
+        named = first[1:] if all(index) and len(set(index)) == len(index) else first  # as data frames are written
+    if len(named) > 1 and not named[-1] and others and all(row and not row[-1] for row in others):
+        named = named[:-1]  # a separator behind every row
+    return len(set(named)) == len(named) and not any(map(rules.is_value, named))

@@ -12,9 +12,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from epochal.columns import Writer
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.memory import format_bytes
-from epochal.sources import cells
+from epochal.sources.cells import Rules
+from epochal.sources.growing import Growing
+from epochal.sources.roles import Roles
 from epochal.sources.text_form import MAX_CELLS, TextFile, lines, too_wide
 
 MAX_ROW = 1 << 28
@@ -30,7 +32,7 @@ class Grown:
     `starts` numbers the first row of each file, `bytes` is what all would take in memory.
     """
 
-    columns: dict[str, cells.Growing]
+    columns: dict[str, Growing]
     starts: list[int] = field(default_factory=list)
     lines: array = field(default_factory=lambda: array("q"))  # the line where each row begins, of those in memory
     last: int = 0  # line of the file that is read
@@ -38,29 +40,31 @@ class Grown:
     bytes: int = 0
     kept: Writer | None = None
 
-    @property
-    def odd(self) -> dict[str, tuple[int, str]]:
-        """Columns with a cell that is no number after others that are, and that cell."""
-        return {name: column.odd for name, column in self.columns.items() if column.odd}
+    def remarks(self, features: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What is odd about the columns of features."""
+        return {name: remark for name in features if (remark := self.columns[name].remark())}
 
 
 def read_columns(
     files: Sequence[TextFile],
-    features: Sequence[str],
-    told: Sequence[str],
+    roles: Roles,
+    rules: Rules,
     limit: int,
     keep: Callable[[], Writer] | None = None,
 ) -> Grown:
-    """The columns named, of all files one after the other; those of `told` as text. Raises DataError.
+    """The columns that have a role, of all files one after the other; all but features as text. Raises DataError.
 
     Where a column turns out to be text after a first block of numbers, the files are read a second time. What takes
     more than `limit` bytes goes to the file that `keep` makes.
     """
-    texts: dict[str, Any] = dict.fromkeys(told)
+    texts = {*roles.told, *roles.categorical}
     for _ in range(2):
-        grown = Grown({name: cells.Growing(text=name in texts, odd=texts.get(name)) for name in (*features, *told)})
+        grown = Grown({
+            name: Growing(rules, text=name in texts, categorical=name in roles.categorical)
+            for name in (*roles.features, *roles.told)
+        })  # fmt: skip
         _grow(files, grown, limit, keep)
-        turned = {name: odd for name, odd in grown.odd.items() if not grown.columns[name].text}
+        turned = {name for name, column in grown.columns.items() if column.turned}
         if not turned:
             break
         texts |= turned
@@ -95,7 +99,7 @@ def _move(grown: Grown) -> int:
     """Write the rows in memory to the file, or let them go where they will be read again; bytes that remain."""
     assert grown.kept
     columns, before = grown.columns.values(), sum(column.bytes for column in grown.columns.values())
-    again = any(column.odd and not column.text for column in columns)
+    again = any(column.turned for column in columns)
     parts = [column.taken() for column in columns if column.blocks]
     if not again:
         grown.kept.add([*parts, np.array(grown.lines, np.int64)])
@@ -108,7 +112,7 @@ def _move(grown: Grown) -> int:
 def _too_much(file: TextFile, row: int, limit: int, what: str) -> str:
     return (
         f"{file.path}: row {row:,}: {what} more than {format_bytes(limit)}, the memory granted for reading; grant more "
-        f"with --host-memory, or leave columns out with --drop"
+        f"with {option('host_memory')}, or leave columns out with {option('drop')}"
     )
 
 
@@ -146,7 +150,7 @@ def _rows(file: TextFile, width: int) -> Iterator[tuple[list[str], int, int]]:
 
     def bounded() -> Iterator[str]:
         nonlocal spent, size
-        for line in lines(file.path, file.data):
+        for line in lines(file.path, file.data, file.encoding):
             spent, size = spent + line.count(file.separator), size + len(line)
             if spent > MAX_CELLS:
                 raise DataError(too_wide(file.path, spent, file.separator))
@@ -174,7 +178,8 @@ def _ragged(file: TextFile, count: int, row: int, line: int) -> NoReturn:
     there = "the header has" if file.header else "the first row has"
     raise DataError(
         f"{file.path}: row {row:,} (line {line:,}) has {count:,} cells, but {there} {len(file.names):,} (separated by "
-        f"{file.separator!r}); mend the row, quote cells that hold the separator, or name another with --separator"
+        f"{file.separator!r}); mend the row, quote cells that hold the separator, or name another with "
+        f"{option('separator')}"
     )
 
 
