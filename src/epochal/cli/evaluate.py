@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Literal
 
+from epochal.cli.code import Code
 from epochal.cli.options import Flag, Flat
 from epochal.reading import Reading
 
@@ -13,6 +14,7 @@ def evaluate(
     data: str | None = None,
     *,
     split: Literal["test", "valid", "train"] = "test",
+    code: Annotated[Code, Flat] = Code(),
     reading: Annotated[Reading, Flat] = Reading(),
     json: Flag = False,
 ) -> int:
@@ -40,7 +42,7 @@ def evaluate(
     from epochal.sources import read
 
     begun = time.perf_counter()
-    fit = load_run(run)
+    fit = load_run(run, model=code.chosen(), trust=code.trust)
     if data is None:
         dataset = training_data(run)
         chosen, source, fingerprint = getattr(dataset, split), dataset.source, dataset.fingerprint
@@ -51,6 +53,8 @@ def evaluate(
         source, fingerprint = raw.name, None
     seconds = {"load": time.perf_counter() - begun}
     score = fit.score(chosen)
+    if data is None and split == "valid":
+        output.note_other_score(fit, score)
     openings, before = None, 0
     if fingerprint is not None and split == "test":
         before = ledger.openings(fingerprint)

@@ -134,6 +134,13 @@ def report(fit: "Fit", residency: "Residency", test: Score | None, seconds: dict
     print(f"run        {fit.folder}")
 
 
+def note_other_score(fit: "Fit", score: Score) -> None:
+    """Say so where the validation split now has another score than in training, of parameters that it has chosen."""
+    if score != fit.best.valid and fit.stopped != "refit":  # whose score is that of trials
+        print(f"note: in training {fit.best.valid} of these rows were wrong; the model's code is another one, or this "
+              f"machine rounds otherwise", file=sys.stderr)  # fmt: skip
+
+
 def print_json(told: dict[str, Any]) -> None:
     """The one JSON object of a command, on standard output."""
     print(json.dumps(told))

@@ -57,17 +57,20 @@ def export(
     format: Format,
     out: str | Path | None = None,
     data: Dataset | None = None,
+    *,
+    model: Any = None,
+    trust: bool = False,
 ) -> Exported:
     """Write the best model of a run, or of a fit, in another form, below its folder or to `out`; and check it.
 
     `data` are needed for the check where the run was trained on arrays of a program. Labels are not looked at, so the
-    test split stays closed. Raises RecipeError for a missing library or format, RunError for a model that the format
-    cannot express, or where the check fails.
+    test split stays closed. `model` and `trust` are for code that the run keeps, as for `load_run`. Raises RecipeError
+    for a missing library or format, RunError for a model that the format cannot express, or where the check fails.
     """
     if format not in get_args(Format):
         raise RecipeError(f"--format {format}: must be one of {', '.join(get_args(Format))}")
     check_installed(format)
-    fit, data, stored = _opened(run, data)
+    fit, data, stored = _opened(run, data, model, trust)
     if out is None and fit.folder is None:
         raise RecipeError("export: the fit has no run folder; say where to write with out=…")
     path = Path(out) if out is not None else Path(str(fit.folder)) / "export" / _NAMES[format]
@@ -93,9 +96,9 @@ def check_installed(format: str) -> None:
         raise RecipeError(f"--format onnx: needs {' and '.join(lacking)}, not installed; pip install 'epochal[onnx]'")
 
 
-def _opened(run: Fit | str | Path, data: Dataset | None) -> tuple[Fit, Dataset | None, str]:
+def _opened(run: Fit | str | Path, data: Dataset | None, model: Any, trust: bool) -> tuple[Fit, Dataset | None, str]:
     """The fit, its data where they can be had, and the dtype that rows are stored in."""
-    fit = run if isinstance(run, Fit) else load_run(run)
+    fit = run if isinstance(run, Fit) else load_run(run, model=model, trust=trust)
     data = data or fit.data
     if data is not None or fit.folder is None:
         assert data is not None
