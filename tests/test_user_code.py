@@ -1,4 +1,4 @@
-"""A user's own files: all of them count, are kept with a run, see each other alone, and need trust if others wrote them."""
+"""A user's own files: all of them count, are kept with a run, see each other alone, need trust if others wrote them."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 import epochal
 from commands import epochal as command
 from commands import result
-from epochal import trust, usercode, userfile
+from epochal import trust, userfile, userpackage
 from epochal.folder import RunFolder
 from epochal.keeping import Keeping
 from epochal.run import resume
@@ -81,12 +81,12 @@ def test_imports_mean_what_they_mean_in_a_script(tmp_path):
         tmp_path,
         {
             "main.py": (
-                "import lib.inner.deep, lib.inner.deep as d, json, os\n"
+                "module = __name__\nimport lib.inner.deep, lib.inner.deep as d, json, os\n"
                 "from lib import inner, other as o\nfrom lib.star import *\nfrom statistics import mine\n"
                 "import wandb_like, space.part\nimport cycle\nfrom dataclasses import dataclass\n"
                 "@dataclass\nclass Held:\n    x: 'int' = 3\n"
                 "found = (lib.inner.deep.X, d.X, inner.Y, o.Z, star, mine, space.part.P, cycle.back())\n"
-                "class Kind: pass\nmodule = __name__\nfile = __file__\n"
+                "class Kind: pass\nfile = __file__\n"
             ),
             "lib/__init__.py": "",
             "lib/inner/__init__.py": "from .. import other\nY = other.Z + 1\n",
@@ -147,7 +147,7 @@ def test_only_what_belongs_to_a_file_counts_and_an_edited_neighbour_begins_anew(
 
 
 def test_a_file_that_is_too_large_to_be_kept_is_refused(tmp_path):
-    (tmp_path / "net.py").write_bytes(b"x = 1\n" + b"#" * usercode.MOST_BYTES)
+    (tmp_path / "net.py").write_bytes(b"x = 1\n" + b"#" * userpackage.MOST_BYTES)
     with pytest.raises(epochal.RecipeError, match=r"net\.py: cannot be read: net\.py has more than 4 MB; bring data"):
         value(tmp_path / "net.py:x")
 
@@ -395,9 +395,9 @@ def test_what_was_signed_cannot_be_changed_and_names_no_place_outside(received, 
 
 def test_text_of_others_does_not_steer_the_terminal(received):
     told = json.loads((received / "sent/run.json").read_text())
-    told["code"]["folders"]["exp"]["files"]["\x1b[2Jx.py"] = "0" * 64
+    told["code"]["references"][told["model"]["reference"]][2] = "net\x1b[2J"
     (received / "sent/run.json").write_text(json.dumps(told))
-    assert "\x1b" not in refused(received, OPENING["evaluate"], r"\x1b[2Jx.py")
+    assert "\x1b" not in refused(received, OPENING["evaluate"], r"net\x1b[2J")
 
 
 def test_a_model_of_ones_own_takes_the_place_of_code_that_is_not_trusted(received):
