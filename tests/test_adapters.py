@@ -276,7 +276,7 @@ def moved(training) -> set[str]:
 def test_a_module_that_is_given_stays_as_it_was_and_what_is_frozen_in_it_stays_frozen(pictures):
     cnn = Frozen(3, nnx.Rngs(0))
     assert moved(drained(cnn, pictures, RECIPE)) == {"norm.mean", "norm.var", "other.mean", "other.var"}
-    assert not (cnn.norm.use_running_average or cnn.other.use_running_average), "its mode is its user's"
+    assert {cnn.norm.use_running_average, cnn.other.use_running_average} == {False}, "its mode is its user's"
     cnn.norm.use_running_average = True
     training = drained(cnn, pictures, RECIPE)
     assert moved(training) == {"other.mean", "other.var"}
