@@ -20,6 +20,7 @@ from epochal import trust, userfile, userpackage
 from epochal.folder import RunFolder
 from epochal.keeping import Keeping
 from epochal.run import resume
+from needs import extra
 
 NET = """
 import layers
@@ -424,6 +425,27 @@ def test_a_selection_of_another_user_is_not_executed_unless_it_is_trusted(receiv
     write(received, {"planted.py": NET + SIGN, "selection/journal.jsonl": lines.replace("exp/net.py", "planted.py")})
     (received / "executed.txt").unlink()
     refused(received, (*words, "--trust"), "planted.py:net, which is not among the code that it keeps")
+
+
+def test_a_search_that_goes_on_proposes_models_from_kept_text(place, tmp_path):
+    extra("optuna")
+    words = ("--model", "exp/net.py:net,exp/net.py:other", "--learning-rate", "0.01..0.1", "--epochs", 1, "--trials", 1)
+    write(place, {"net.py": NET + "\nother = epochal.Model(BASE.init, logits)\n"})
+    storage = ("--optuna", "sqlite:///s.db", "--study", "one", "--batch", 1)
+    result("select", "digits", *words, *storage, "--out", "s", cwd=tmp_path)
+    told = json.loads((tmp_path / "s/selection.json").read_text())
+    assert sorted(told["code"]["references"]) == [f"{place}/net.py:net", f"{place}/net.py:other"]
+    told["search"]["trials"] = 8  # as if it had been interrupted after the first
+    write(tmp_path, {"s/selection.json": json.dumps(told)})
+    shutil.rmtree(place)
+    selected = result("resume", "s", cwd=tmp_path)
+    assert {each["varied"]["model"] for each in selected["candidates"]} == {"exp/net.py:net", "exp/net.py:other"}
+    told = json.loads((tmp_path / "s/selection.json").read_text())
+    told["search"] |= {"trials": 12, "spare": told["search"]["spare"] | {"loss": "planted.py:nll"}}
+    write(tmp_path, {"planted.py": LOSS + SIGN, "s/selection.json": json.dumps(told)})
+    refused(
+        tmp_path, ("resume", "s", "--trust", "--quiet"), "planted.py:nll, which is not among the code that it keeps"
+    )
 
 
 def test_strict_refuses_before_anything_is_executed(place, tmp_path):
