@@ -1,5 +1,6 @@
 """What does not keep to its contract is named before the first step: place, both values, remedy, line of the file."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -190,9 +191,11 @@ def test_a_file_is_executed_anew_when_it_has_changed_and_finds_its_neighbours(tm
     (tmp_path / "own.py").write_text("found = [22]\n")
     second = userfile.fetch(f"{tmp_path}/own.py:found")
     assert second.value == [22]
-    assert second.sha256 != first.sha256
-    assert userfile.changed(first.files)
-    assert not userfile.changed(second.files)
+    assert first.files == {
+        "neighbour_of_own.py": b"VALUE = 1\n",
+        "own.py": b"from neighbour_of_own import VALUE\nfound = [VALUE]\n",
+    }
+    assert second.files == {"own.py": b"found = [22]\n"}
 
 
 def test_a_file_edited_while_a_run_goes_on_changes_nothing_in_it(small, mine, tmp_path):
@@ -204,9 +207,7 @@ def test_a_file_edited_while_a_run_goes_on_changes_nothing_in_it(small, mine, tm
     for _ in training:
         pass
     assert training.fit().parameters_sha256 == whole.parameters_sha256
-    assert training.own.files == {
-        str(mine): json.loads((tmp_path / "whole" / "run.json").read_text())["files"][str(mine)]
-    }
+    assert training.own.sources["loss"].files == {"mine.py": MINE.encode()}
 
 
 def test_a_run_finds_its_files_again_and_says_where_they_have_changed(small, mine, tmp_path, caplog):
@@ -214,8 +215,10 @@ def test_a_run_finds_its_files_again_and_says_where_they_have_changed(small, min
     fit = epochal.fit(f"{mine}:made", small, recipe, out=tmp_path / "run")
     assert fit.model.name == "of3"
     told = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert told["model"] == {"name": "of3", "settings": {}, "reference": f"{mine}:made"}
-    assert told["files"] == {str(mine): userfile.fetch(f"{mine}:sgd").sha256}
+    assert told["model"] == {"name": "of3", "settings": {}, "built_in": False, "reference": f"{mine}:made"}
+    sha256 = hashlib.sha256(mine.read_bytes()).hexdigest()
+    assert told["code"]["folders"] == {tmp_path.name: {"path": str(tmp_path), "files": {"mine.py": sha256}}}
+    assert (tmp_path / "run" / "code" / tmp_path.name / "mine.py").read_text() == MINE
     again = epochal.load_run(tmp_path / "run", small)
     np.testing.assert_array_equal(again.predict_proba(small.test.x), fit.predict_proba(small.test.x))
     resumed = resume(tmp_path / "run", small, strict=True)
@@ -231,18 +234,20 @@ def test_a_run_finds_its_files_again_and_says_where_they_have_changed(small, min
     assert len(resumed.notes) == 1
     assert "has changed since" in resumed.notes[0]
     mine.unlink()
-    with pytest.raises(epochal.RecipeError, match=r"mine\.py: there is no such file; bring it back"):
-        epochal.load_run(tmp_path / "run")
+    assert epochal.load_run(tmp_path / "run").parameters_sha256 == fit.parameters_sha256
     assert epochal.load_run(tmp_path / "run", model=BASE).parameters_sha256 == fit.parameters_sha256
 
 
-def test_a_file_whose_model_has_changed_its_form_is_blamed(small, mine, tmp_path):
+def test_a_file_whose_model_has_another_form_is_blamed(small, mine, tmp_path):
     epochal.fit(f"{mine}:half", small, RECIPE, out=tmp_path / "run")
     mine.write_text(MINE.replace("epochal.logistic()", "epochal.mlp(4)"))
+    resume(tmp_path / "run", small).folder.close()
     with pytest.raises(
-        epochal.RunError, match=r"mine\.py has changed since: .* does not fit it: .*; bring the file back"
+        epochal.RunError, match=r"does not fit the model .*mine\.py:half: .*; resume it with the one it"
     ):
-        resume(tmp_path / "run", small)
+        resume(tmp_path / "run", small, model=f"{mine}:half")
+    with pytest.raises(epochal.RunError, match="holds another model's parameters"):
+        epochal.load_run(tmp_path / "run", model=f"{mine}:half")
 
 
 COMMANDS = {

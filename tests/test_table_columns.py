@@ -14,7 +14,7 @@ import epochal
 from epochal import load
 from epochal.errors import DataError, DataWarning, RecipeError
 from epochal.reading import Reading
-from epochal.run import merged
+from epochal.run import load_run
 from refusals import refusal
 
 ROWS = 80
@@ -369,7 +369,7 @@ def test_a_column_without_a_value_is_left_out_of_other_rows_too(form):
     assert "no value in any train row, so no feature: 'empty'" in " ".join(data.notes)
     epochal.fit(epochal.logistic(), data, epochal.Recipe(epochs=1), out="run")
     frame.assign(empty="now").drop(columns="y").to_csv("new.csv", index=False)
-    reading = merged(epochal.run.Path("run"), Reading())
+    reading = load_run("run").preparation.merged(Reading())
     raw = epochal.sources.read("new.csv", reading, labelled=False)
     assert list(raw.splits["train"].x.columns) == ["a"]
     frame.drop(columns="empty").to_csv("scored.csv", index=False)
@@ -456,7 +456,7 @@ def test_options_that_a_run_brings_are_not_refused_and_its_options_hold():
     options = {"decimal": ",", "missing": "-9", "categorical": "b", "separator": ";", "label": "y"}
     data = load(source, **options)
     epochal.fit(epochal.logistic(), data, epochal.Recipe(epochs=1), out="run")
-    reading = merged(epochal.run.Path("run"), Reading())
+    reading = load_run("run").preparation.merged(Reading())
     assert {name: getattr(reading, name) for name in options} == {
         "decimal": ",", "missing": ("-9",), "categorical": ("b",), "separator": ";", "label": "y",
     }  # fmt: skip
@@ -467,7 +467,7 @@ def test_options_that_a_run_brings_are_not_refused_and_its_options_hold():
     for other in (frame, "t.parquet"):
         table = epochal.sources.read(other, reading, labelled=False).splits["train"].x
         assert table.columns["b"].categories == ("7",)
-    given = merged(epochal.run.Path("run"), Reading(thousands=" "))
+    given = load_run("run").preparation.merged(Reading(thousands=" "))
     with pytest.raises(RecipeError, match="thousands=' ': is for text tables"):
         epochal.sources.read("t.parquet", given, labelled=False)
 

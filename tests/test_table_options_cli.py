@@ -45,8 +45,8 @@ def test_a_run_keeps_how_its_table_was_read(place):
     assert re.search(r"^zip +category +3 values", done.stdout, re.M)
     assert re.search(r"^a, b +left out", done.stdout, re.M)
     assert result("evaluate", told["run"], cwd=place)["test"] == told["test"]
-    scored = result("evaluate", told["run"], "comma.csv", cwd=place)
-    assert scored["test"]["of"] == ROWS - missing
+    scored = result("evaluate", told["run"], "comma.csv", "--split", "all", cwd=place)
+    assert scored["all"]["of"] == ROWS - missing
     assert epochal("predict", told["run"], "new.parquet", cwd=place).stdout.count("\n") == ROWS + 1, "no text table"
     refused = epochal("predict", told["run"], "new.parquet", "--decimal", ";", cwd=place)
     assert refused.returncode == 2

@@ -127,6 +127,43 @@ def test_a_diverging_loss_stops_names_the_step_and_keeps_the_best(small):
     assert training.stopped == "diverged"
 
 
+def exploding(logits, y):
+    """The smaller, the larger the first logit: every step multiplies it, until it is infinite after some epochs."""
+    return -logits[:, 0] - logits[:, 0] ** 2
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["in memory", "in a folder"])
+def test_a_fit_that_diverges_hands_over_its_best(small, tmp_path, kept):
+    model, recipe = epochal.logistic(), epochal.Recipe(learning_rate=0.5, batch_size=20, epochs=50, loss=exploding)
+    with pytest.raises(epochal.DivergedError) as raised:
+        epochal.fit(model, small, recipe, out=tmp_path / "run" if kept else None)
+    fit = raised.value.fit
+    assert fit.stopped == "diverged"
+    assert fit.best.epoch >= 1
+    assert fit.score(small.valid) == fit.best.valid
+    assert fit.folder == (tmp_path / "run" if kept else None)
+    if kept:
+        assert epochal.load_run(tmp_path / "run", recipe=recipe).parameters_sha256 == fit.parameters_sha256
+    training = epochal.train(model, small, recipe)
+    with pytest.raises(epochal.DivergedError) as again:
+        list(training)
+    assert again.value.fit.parameters_sha256 == fit.parameters_sha256
+
+
+def test_a_fit_that_diverges_before_any_validation_has_none(small):
+    with pytest.raises(epochal.DivergedError) as raised:
+        epochal.fit(epochal.mlp(8), small, epochal.Recipe(learning_rate=3e38, l2=10, batch_size=101, epochs=1))
+    assert raised.value.fit is None
+
+
+def test_a_pair_of_functions_is_a_model(small):
+    logistic, recipe = epochal.logistic(), epochal.Recipe(epochs=2)
+    fit = epochal.fit((logistic.init, logistic.logits), small, recipe)
+    assert fit.parameters_sha256 == epochal.fit(logistic, small, recipe).parameters_sha256
+    first, again = (epochal.train((logistic.init, logistic.logits), small, recipe) for _ in range(2))
+    assert first.model is again.model
+
+
 def test_nan_never_becomes_the_best(small):
     # The first update makes the parameters infinite, and nothing but the validation sees it.
     recipe = epochal.Recipe(learning_rate=3e38, l2=10, batch_size=101, epochs=1)

@@ -44,12 +44,13 @@ class Comparison:
         return scores | counts | {"p": self.p}
 
 
-def compare_runs(first: Path, second: Path, *, test: bool = False) -> Comparison:
+def compare_runs(first: Path, second: Path, *, test: bool = False, trust: bool = False) -> Comparison:
     """The two runs on their validation split, or with `test` on the test split, which is then opened for both.
 
+    `trust` executes code that they keep, whoever has written it.
     Raises RunError where a folder is no run, or where their data are not the same; DataError where those have changed.
     """
-    fits = [load_run(path) for path in (first, second)]
+    fits = [load_run(path, trust=trust) for path in (first, second)]
     data = training_data(first)
     other = training_data(second)
     if data.fingerprint != other.fingerprint:

@@ -17,7 +17,7 @@ import optax
 from jax import Array
 
 from epochal import losses
-from epochal.models import BUILT_IN, Model, computed, joined, parted
+from epochal.models import Model, computed, joined, parted
 from epochal.models.convolution.rewriting import rewritten
 from epochal.optimizers import Knobs, transformation
 from epochal.scaling import features
@@ -124,7 +124,7 @@ def update(spec: Spec, state: State, batch: Minibatch) -> tuple[State, Array]:
 
 
 def _forward(spec: Spec, state: State, params: Any, x: Array) -> tuple[Array, Any]:
-    own = spec.model.name not in BUILT_IN  # ours have no slow operation
+    own = not spec.model.built_in  # ours have no slow operation
     if spec.model.forward is None:
         logits = rewritten(spec.model.logits) if own else spec.model.logits
         return logits(joined(params, state.statistics), x), state.statistics

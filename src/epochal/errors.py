@@ -75,9 +75,13 @@ class CapacityError(EpochalError):
 
 
 class DivergedError(EpochalError):
-    """The training loss became NaN or infinite."""
+    """The training loss became NaN or infinite.
+
+    `fit` is the `Fit` of the best parameters until then, None where no validation had succeeded.
+    """
 
     exit_code = 3
+    fit: Any = None
 
 
 class RunError(EpochalError):

@@ -101,7 +101,8 @@ def evaluate(fit: Fit, source: str | None = None, part: str | None = None, given
     score = fit.opened(split)
     if own is not None and rows == "valid" and fit.stopped != "refit" and score != fit.best.valid:
         notes.append(
-            f"the run recorded {fit.best.valid} wrong for these rows: is this another model, or another machine?"
+            f"in training {fit.best.valid} of these rows were wrong; the model's code is another one, or this machine "
+            f"rounds otherwise"
         )
     return Evaluation(
         score, rows, name, split, baseline(fit, split), counts, before, (*notes, *remarks(fit, split, score))

@@ -7,6 +7,7 @@ best.safetensors           the parameters with the best validation score
 checkpoint-N.safetensors   the whole state after update N; the newest two
 rows.safetensors           digests of the rows, by which they are recognised
 test-ledger.jsonl          one line for every opening of the test split
+code/                      the user's own files that were executed, where there are any (`keptcode`)
 lock                       who writes
 """
 
@@ -23,12 +24,14 @@ import tomli_w
 
 from epochal import atomic, checkpoint, parameters, record, row_file, sealed
 from epochal.checkpoint import Saver, Snapshot
+from epochal.codekeeper import Keeper
 from epochal.errors import EpochalError, RunError, StorageError
 from epochal.fitted import Best
 from epochal.history import History
 from epochal.keeping import USUAL, Keeping
+from epochal.keptcode import NAME as CODE
 from epochal.lock import NAME as LOCK
-from epochal.lock import Lock
+from epochal.lock import Lock, take_lock
 from epochal.training import Moment, Training
 
 FORMAT = 1
@@ -43,7 +46,8 @@ log = logging.getLogger("epochal")
 class RunFolder:
     """The folder of a run that is going on. Whoever makes one holds its lock until `close`; `with` closes it."""
 
-    def __init__(self, path: Path, lock: Lock, training: Training, keeping: Keeping):
+    def __init__(self, path: Path, lock: Lock, training: Training, keeping: Keeping, code: Any = None):
+        """`code` is what the folder tells of code that it keeps already."""
         self.path, self.lock, self.training, self.keeping = path, lock, training, keeping
         self._best: Best | None = None
         self._submitted, self._cost = time.monotonic(), 0.0
@@ -51,6 +55,8 @@ class RunFolder:
         self._warned = -WARNING_SECONDS
         self._run = record.run_sha256(training.model, training.recipe, training.data)
         self._history = History(path, lock)
+        uses = {"model": training.model.source, **training.own.sources}
+        self._keeper = Keeper(path, uses, code)
 
     @classmethod
     def create(cls, path: Path, training: Training, keeping: Keeping = USUAL) -> "RunFolder":
@@ -63,9 +69,11 @@ class RunFolder:
                 raise RunError(
                     f"{path}: holds a run; go on with `epochal resume {path}`, or name another folder with --out"
                 )
+            folder = cls(path, lock, training, keeping)
+            if CODE in others and folder._keeper.is_own():
+                others.remove(CODE)  # of one that was killed before it was a run
             if others:
                 raise RunError(f"{path}: is not empty (it holds {others[0]}); name another folder with --out")
-            folder = cls(path, lock, training, keeping)
             folder._begin()
         except OSError as error:
             lock.close()
@@ -90,7 +98,7 @@ class RunFolder:
                     return
                 if moment.epoch:
                     self._history.add(moment.epoch)
-                self._heed(self._history.write() or saver.failure())
+                self._heed(self._history.write() or saver.failure() or self._keep_code())
                 if self._due() and self._history.whole:
                     self._submit(saver)
                 yield moment
@@ -197,6 +205,7 @@ class RunFolder:
 
     def _begin(self) -> None:
         sweep(self.path)
+        self._keeper.sweep()
         training = self.training
         options = record.model_options(training.model) | training.recipe.to_dict()
         if training.data.origin:
@@ -208,24 +217,24 @@ class RunFolder:
         atomic.write(self.path / "recipe.toml", (text + tomli_w.dumps(options)).encode())
         atomic.write_json(self.path / "run.json", self._describe())
 
+    def _keep_code(self) -> StorageError | None:
+        """Keep what was imported in the middle of a run; what could not be written."""
+        if self._keeper.has_grown():
+            try:
+                self._write_description()
+            except StorageError as error:
+                return error
+        return None
+
     def _describe(self) -> dict[str, Any]:
         history = {"epochs": len(self.training.epochs), "sha256": self._history.sha256}
-        kept = {"history": history, "keeping": asdict(self.keeping)}
+        kept = {"history": history, "keeping": asdict(self.keeping), "code": self._keeper.keep()}
         return {"format": FORMAT} | record.training_json(self.training) | kept | {"versions": record.versions()}
 
 
 def sweep(path: Path) -> None:
     """Remove what killed writers have left in a run folder whose lock is held. Raises OSError."""
     atomic.sweep(path, "recipe.toml", "run.json", "history.jsonl", "*.safetensors")
-
-
-def take_lock(path: Path) -> Lock:
-    """The lock of the run folder `path`, which is made if need be. Raises RunError, StorageError."""
-    try:
-        atomic.make_folder(path)
-        return Lock(path)
-    except OSError as error:
-        raise StorageError(f"{path}: the run folder cannot be made: {error.strerror or error}") from None
 
 
 def new_folder(parent: Path, name: str) -> Path:

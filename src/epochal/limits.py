@@ -93,11 +93,11 @@ class Layer:
 
 def layers(model: Model, example_shape: tuple[int, ...], classes: int) -> list[Layer]:
     """The products of a built-in model, in order. Raises RecipeError for a model of another kind."""
-    settings = model.settings
-    if model.name in ("logistic", "mlp"):
+    settings, name = model.settings, model.name if model.built_in else None
+    if name in ("logistic", "mlp"):
         widths = [prod(example_shape), *settings.get("hidden", ()), classes]
         return [Layer(1, width, following) for width, following in pairwise(widths)]
-    if model.name == "lenet":
+    if name == "lenet":
         return _lenet_layers(example_shape, settings["kernels"], settings["kernel_size"], settings["hidden"], classes)
     raise RecipeError(f"floor: counted for logistic, mlp and lenet, got the model {model.name!r}")
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from epochal import atomic
 from epochal.errors import RunError, StorageError
 
 NAME = "lock"
@@ -100,3 +101,12 @@ def _owner(file: IO[str]) -> str:
             return f"process {told['process']} on {told['host']} since {told['since']}"
         time.sleep(0.01)
     return "another process"
+
+
+def take_lock(path: Path) -> Lock:
+    """The lock of the run folder `path`, which is made if need be. Raises RunError, StorageError."""
+    try:
+        atomic.make_folder(path)
+        return Lock(path)
+    except OSError as error:
+        raise StorageError(f"{path}: the run folder cannot be made: {error.strerror or error}") from None

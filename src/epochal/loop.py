@@ -18,7 +18,7 @@ from epochal.errors import DivergedError, RecipeError
 from epochal.fitted import Epoch, Fit
 from epochal.member import Member
 from epochal.models import adapted
-from epochal.own import functions
+from epochal.own import Functions, functions
 from epochal.patience import validation_frequency
 from epochal.placement import precision
 from epochal.plan import Plan, Plans
@@ -34,11 +34,19 @@ STRETCH_SECONDS = 1.0
 class Loop:
     """The training of one recipe, or of several that differ in numbers and seeds alone, over the same rows."""
 
-    def __init__(self, model: Any, data: Dataset, recipes: Sequence[Recipe], memory_bytes: int | None = None):
+    def __init__(
+        self,
+        model: Any,
+        data: Dataset,
+        recipes: Sequence[Recipe],
+        memory_bytes: int | None = None,
+        own: Functions | None = None,
+    ):
+        """`own` are the functions of the recipes; left out, they are fetched."""
         self.model = adapted(model, data.example_shape, len(data.classes))
         self.data, self.memory_bytes = data, memory_bytes
         self.plan = _order(recipes, len(data.train))
-        self.own = functions(recipes[0])
+        self.own = own or functions(recipes[0])
         self.members = tuple(Member(recipe, self.plan.steps) for recipe in recipes)
         self.together = self.members  # those that the program trains, in its order
         self.program = self._program(self.members)

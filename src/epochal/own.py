@@ -1,5 +1,6 @@
 """The functions that a recipe names or holds, each made once for a run: a file edited meanwhile changes nothing."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -8,24 +9,28 @@ import optax
 from epochal import augmentations, losses, userfile
 from epochal.errors import RecipeError
 from epochal.recipe import Recipe
+from epochal.userfile import Fetch, Fetched
 
 
 class Functions(NamedTuple):
-    """What a recipe's optimizer, loss and augment are, and the files that they came from, SHA-256 by path."""
+    """What a recipe's optimizer, loss and augment are, and where those of files came from, by the field."""
 
     optimizer: str | optax.GradientTransformation
     loss: losses.PerRow | None
     augment: losses.Augment | None
-    files: dict[str, str]
+    sources: Mapping[str, Fetched]
 
+
+NAMES = ("optimizer", "loss", "augment")
+"""Fields of a recipe that may name a file."""
 
 NONE = Functions("sgd", None, None, {})
 """Those that scoring and predicting need."""
 
 
-def functions(recipe: Recipe) -> Functions:
+def functions(recipe: Recipe, fetch: Fetch = userfile.fetch) -> Functions:
     """Those of `recipe`. Raises RecipeError where a file or a name is missing, or is not what is wanted."""
-    optimizer, loss, augment = (userfile.fetch(of) for of in (recipe.optimizer, recipe.loss, recipe.augment))
+    optimizer, loss, augment = (fetch(of) for of in (recipe.optimizer, recipe.loss, recipe.augment))
     for name, of in (("loss", loss), ("augment", augment)):
         if of.reference and not callable(of.value):
             raise RecipeError(f"{name}: {of.reference} must be a function, got {of.value!r}; name another")
@@ -33,7 +38,7 @@ def functions(recipe: Recipe) -> Functions:
         _transformation(optimizer.value, optimizer.reference) if optimizer.reference else optimizer.value,
         loss.value,
         augmentations.named(augment.value) if isinstance(augment.value, str) else augment.value,
-        userfile.merged((optimizer, loss, augment)),
+        {name: of for name, of in zip(NAMES, (optimizer, loss, augment), strict=True) if of.reference},
     )
 
 

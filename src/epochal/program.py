@@ -15,7 +15,7 @@ from epochal.epoch import Rows, Spec, State
 from epochal.errors import CapacityError
 from epochal.models import Model, computed, parted
 from epochal.optimizers import Knobs
-from epochal.own import Functions, functions
+from epochal.own import NONE, Functions, functions
 from epochal.placement import Pieces, Placed, granted_bytes, precision, put
 from epochal.plan import Order, Plans
 from epochal.recipe import Recipe
@@ -56,7 +56,7 @@ class Program:
     def __reduce__(self) -> Any:
         # Pickled as what it is made of: functions that a recipe names are fetched again.
         made_of = self.spec.model, self.recipe, self.example_shape, self.classes, self.memory_bytes, self.members
-        return Program, made_of
+        return Program, made_of + ((NONE,) if self.own == NONE else ())
 
     def place(self, split: Split) -> Placed:
         """`split` where it can be scored: on the device as a whole, or in blocks if it needs more than is granted."""

@@ -5,11 +5,12 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from epochal import parameters
+from epochal import own, parameters, userfile
 from epochal.dataset import Dataset
 from epochal.fitted import Best, Epoch
 from epochal.models import Model
@@ -41,7 +42,6 @@ def training_json(training: Training) -> dict[str, Any]:
     """What a run is made of, and how far it is."""
     return {
         "model": model_json(training.model),
-        "files": training.model.source.files | training.own.files,
         "recipe": training.recipe.to_dict(),
         "by_value": training.recipe.by_value,
         "data": data_json(training.data),
@@ -97,24 +97,38 @@ def model_options(model: Model) -> dict[str, Any]:
 
     if model.source.reference:
         return {"model": model.source.reference}
+    if not model.built_in:
+        return {"model": f"{model.name} (given by value)"}
     return {"model": model.name} | {name: plain(value) for name, value in model.settings.items()}
 
 
 def model_json(model: Model) -> dict[str, Any]:
     """What makes the model again: name and settings of a built-in one, FILE.py:NAME of one from a user's file."""
-    told: dict[str, Any] = {"name": model.name, "settings": dict(model.settings)}
+    told: dict[str, Any] = {"name": model.name, "settings": dict(model.settings), "built_in": model.built_in}
     return told | ({"reference": model.source.reference} if model.source.reference else {})
 
 
-def versions() -> dict[str, str]:
-    """Versions of all that may change the bits of a run, and the machine with its device."""
-    return installed() | ({"device": sys.modules["jax"].devices()[0].device_kind} if "jax" in sys.modules else {})
+def code_uses(told: dict[str, Any]) -> dict[str, str]:
+    """What a run takes from files of the user, FILE.py:NAME by what it is used for; `told` is its run.json."""
+    named = {"model": told["model"].get("reference")}
+    named |= {name: told["recipe"].get(name) for name in own.NAMES if name not in told["by_value"]}
+    return {name: text for name, text in named.items() if userfile.is_reference(text)}
 
 
-def installed() -> dict[str, str]:
+def versions(libraries: Iterable[str] = ()) -> dict[str, str]:
+    """Versions of all that may change the bits of a run, and the machine with its device.
+
+    Of the `libraries` that not every run needs also where no code has imported them yet.
+    """
+    return installed(libraries) | (
+        {"device": sys.modules["jax"].devices()[0].device_kind} if "jax" in sys.modules else {}
+    )
+
+
+def installed(libraries: Iterable[str] = ()) -> dict[str, str]:
     """The same without the device, which starts JAX."""
     found = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
-    libraries = [package for package in ("flax", "equinox") if package in sys.modules]
+    libraries = [package for package in ("flax", "equinox") if package in sys.modules or package in libraries]
     for package in ("epochal", "jax", "jaxlib", "numpy", "optax", *libraries):
         try:
             found[package] = version(package)

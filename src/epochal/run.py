@@ -9,20 +9,22 @@ from typing import Any
 import ml_dtypes  # noqa: F401, NumPy knows bfloat16 by it
 import numpy as np
 
-from epochal import checkpoint, history, own, parameters, record, sealed, userfile
+from epochal import checkpoint, history, own, parameters, record, sealed
 from epochal.dataset import Dataset
-from epochal.errors import DataError, RecipeError, RunError, StorageError
+from epochal.errors import DataError, DivergedError, RecipeError, RunError, StorageError
 from epochal.fitted import Best, Epoch, Fit, Recorded
-from epochal.folder import FORMAT, RunFolder, sweep, take_lock
+from epochal.folder import FORMAT, RunFolder, sweep
 from epochal.keeping import Keeping
 from epochal.loading import load
-from epochal.models import BUILT_IN, Model, adapted
+from epochal.lock import take_lock
+from epochal.models import Model
 from epochal.preparation import Preparation
 from epochal.preprocessing import Preprocessing
 from epochal.program import Program
 from epochal.reading import Reading
 from epochal.recipe import Recipe
-from epochal.training import train
+from epochal.runcode import RunCode
+from epochal.training import Training, train
 
 log = logging.getLogger("epochal")
 
@@ -37,7 +39,8 @@ def fit(
 ) -> Fit:
     """Train to the end and return the best on the validation split; with `out`, keep the run in that folder.
 
-    Raises what `train` raises, and RunError where the folder cannot be written.
+    Raises what `train` raises, and RunError where the folder cannot be written. The `fit` of a DivergedError is the
+    best until then.
     """
     training = train(model, data, recipe, memory_bytes=memory_bytes)
     if out is None:
@@ -48,10 +51,15 @@ def fit(
 
 
 def _drained(folder: RunFolder) -> Fit:
-    with folder:
-        for _ in folder.moments():
-            pass
-    return folder.training.fit(folder.path)
+    training = folder.training
+    try:
+        with folder:
+            for _ in folder.moments():
+                pass
+    except DivergedError as error:
+        error.fit = training.fit(folder.path) if training.best else None
+        raise
+    return training.fit(folder.path)
 
 
 @dataclass(frozen=True)
@@ -73,12 +81,14 @@ def resume(
     model: Model | Any = None,
     recipe: Recipe | None = None,
     strict: bool = False,
+    trust: bool = False,
     memory_bytes: int | None = None,
 ) -> Resumed:
     """Take up the run in `path` from its newest whole checkpoint, or from its beginning where there is none.
 
-    `data`, `model` and `recipe` are needed where the folder cannot tell them, as for `load_run`. Another machine, core
-    count or version of JAX may change bits, and so may a file that has changed: a note says so, and `strict` refuses.
+    `data`, `model`, `recipe` and `trust` are needed where the folder cannot tell them, as for `load_run`. Another
+    machine, core count or version of JAX may change bits: a note says so, and `strict` refuses, before any code is
+    executed; it also refuses where a file of the user has changed since, though the text that the run keeps is used.
     `memory_bytes` is what the rows may take on the device; left out: what they might before.
     Raises RunError for what is no run, in use, damaged beyond its checkpoints, or other than it was; DataError.
     """
@@ -86,11 +96,13 @@ def resume(
     told = _read_json(path)
     lock = take_lock(path)
     try:
-        model, recipe = _model(path, told, model), _recipe(path, told, recipe)
+        code = RunCode.opened(path, told, own.NAMES + (("model",) if model is None else ()), trusted=trust)
+        notes = code.changed(strict=strict, given=model) + _differences(told["versions"], strict, path)
+        recipe = code.recipe(recipe)
         data = training_data(path) if data is None else data
         _check_same(data, told["data"], path)
-        notes = _changed(told["files"], strict, path) + _differences(told["versions"], strict, path)
-        training = train(model, data, recipe, memory_bytes=memory_bytes or told["memory_bytes"])
+        functions, model = code.functions(recipe), code.model(model)
+        training = Training(model, data, recipe, memory_bytes or told["memory_bytes"], functions)
         sweep(path)
         snapshot, complaints = checkpoint.newest(path, record.run_sha256(model, recipe, data))
         if snapshot is not None:
@@ -98,7 +110,7 @@ def resume(
         for damaged, complaint in complaints.items():
             aside = checkpoint.set_aside(damaged)
             notes.append(f"{complaint}; it is called {aside.name} now, and an older checkpoint is used")
-        return Resumed(RunFolder(path, lock, training, Keeping(**told["keeping"])), tuple(notes))
+        return Resumed(RunFolder(path, lock, training, Keeping(**told["keeping"]), told["code"]), tuple(notes))
     except OSError as error:
         lock.close()
         raise StorageError(f"{path}: the run cannot be taken up: {error.strerror or error}") from None
@@ -106,23 +118,18 @@ def resume(
         lock.close()
         if isinstance(error, RecipeError):
             raise
-        if changed := userfile.changed(told.get("files", {})):
-            raise RunError(f"{changed[0]}; what {path} holds does not fit it: {error}; bring the file back") from None
+        if isinstance(model, Model) and model.source.reference and isinstance(error, ValueError):
+            raise RunError(
+                f"{path}: does not fit the model {model.source.reference}: {error}; resume it with the one it keeps"
+            ) from None
         raise RunError(f"{path / 'run.json'}: is damaged: {error!r}; bring it back, or train anew") from None
     except BaseException:
         lock.close()
         raise
 
 
-def _changed(files: dict[str, str], strict: bool, path: Path) -> list[str]:
-    changed = userfile.changed(files)
-    if changed and strict:
-        raise RunError(f"{path}: {changed[0]}; bring it back as it was, or resume without --strict")
-    return changed
-
-
 def _differences(then: dict[str, str], strict: bool, path: Path) -> list[str]:
-    now = record.versions()
+    now = record.versions(then)
     differ = [
         f"{name} was {then[name]}, is {now[name]}" for name in sorted(now) if name in then and then[name] != now[name]
     ]
@@ -131,47 +138,30 @@ def _differences(then: dict[str, str], strict: bool, path: Path) -> list[str]:
     return [f"bits may differ from an uninterrupted run: {'; '.join(differ)}"] if differ else []
 
 
-def _model(path: Path, told: dict[str, Any], given: Any) -> Model:
-    name, settings = told["model"]["name"], told["model"]["settings"]
-    given = told["model"].get("reference") if given is None else given
-    if given is None and name not in BUILT_IN:
-        raise RunError(f"{path}: was trained with the model {name!r} of your own; give it: load_run(RUN, model=…)")
-    given = BUILT_IN[name](**settings) if given is None else given
-    return adapted(given, tuple(told["data"]["example_shape"]), len(told["data"]["classes"]))
-
-
-def _recipe(path: Path, told: dict[str, Any], given: Recipe | None) -> Recipe:
-    values = told["recipe"]
-    if given is None:
-        lost = [name for name in told["by_value"] if name in values]
-        if lost:
-            raise RunError(f"{path}: was trained with its {lost[0]} given by value; give it: load_run(RUN, recipe=…)")
-        return Recipe.from_dict(values)
-    differ = [k for k in values if k not in told["by_value"] and given.to_dict().get(k) != values[k]]
-    if differ:
-        key = differ[0]
-        raise RunError(f"{path}: its recipe has {key} = {values[key]!r}, got {given.to_dict().get(key)!r}")
-    return given
-
-
 def load_run(
-    path: str | Path, data: Dataset | None = None, *, model: Model | Any = None, recipe: Recipe | None = None
+    path: str | Path,
+    data: Dataset | None = None,
+    *,
+    model: Model | Any = None,
+    recipe: Recipe | None = None,
+    trust: bool = False,
 ) -> Fit:
     """Open a run folder: the best parameters, ready to predict.
 
     `data` are needed to `test()` only, and must be those of the run. `model` and `recipe` are needed where the run's
-    model or its optimizer was given by value; FILE.py:NAME is fetched again, and a file that has changed is warned of.
-    Raises RunError for a folder that is no whole run, DataError for other data.
+    model or its optimizer was given by value. A model of FILE.py:NAME is executed as the run keeps it, and a warning
+    says where the file has changed since; `model` takes the one of a file as it is now. What this user's runs have not
+    written is executed with `trust` alone.
+    Raises RunError for a folder that is no whole run, or whose code is not trusted, DataError for other data.
     """
     path = Path(path)
     told = _read_json(path)
     try:
-        model, recipe, described = _model(path, told, model), _recipe(path, told, recipe), told["data"]
+        code = RunCode.opened(path, told, ("model",) if model is None else (), trusted=trust)
+        model, recipe, described = code.model(model), code.recipe(recipe), told["data"]
         if data is not None:
             _check_same(data, described, path)
-        for note in userfile.changed(
-            {file: told["files"][file] for file in model.source.files if file in told["files"]}
-        ):
+        for note in code.changed():
             log.warning("%s: %s", path, note)
         program = Program(model, recipe, tuple(described["example_shape"]), len(described["classes"]), own=own.NONE)
         best, params = _read_best(path / "best.safetensors", program)

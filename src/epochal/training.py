@@ -11,6 +11,7 @@ from epochal.fitted import Best, Epoch, Fit
 from epochal.loop import Loop
 from epochal.member import check_finite
 from epochal.models import Model
+from epochal.own import Functions
 from epochal.recipe import Recipe
 from epochal.score import Score
 
@@ -28,13 +29,24 @@ class Training(Loop, Iterator[Epoch]):
     `fit()` gives what has been reached so far. `step` counts the updates done, `epochs` holds the records so far.
     """
 
-    def __init__(self, model: Any, data: Dataset, recipe: Recipe, memory_bytes: int | None = None):
-        super().__init__(model, data, [recipe], memory_bytes)
+    def __init__(
+        self, model: Any, data: Dataset, recipe: Recipe, memory_bytes: int | None = None, own: Functions | None = None
+    ):
+        """`own` are the functions of `recipe`; left out, they are fetched."""
+        super().__init__(model, data, [recipe], memory_bytes, own)
         self.recipe, self.member = recipe, self.members[0]
-        self._moments = (Moment(self.step, records[0][1] if records else None) for records in self.run())
+        self._moments = self._passed_on()
 
     def __next__(self) -> Epoch:
         return next(moment.epoch for moment in self._moments if moment.epoch)
+
+    def _passed_on(self) -> Iterator[Moment]:
+        try:
+            for records in self.run():
+                yield Moment(self.step, records[0][1] if records else None)
+        except DivergedError as error:
+            error.fit = self.fit() if self.best else None
+            raise
 
     def moments(self) -> Iterator[Moment]:
         """The same run, seen after every compiled stretch."""
@@ -102,11 +114,12 @@ def train(
 ) -> Training:
     """Train `model` on the train split of `data`; iterate over the result for one `Epoch` record after another.
 
-    `model` may also be a module of Flax or Equinox, a function or class that makes one, or FILE.py:NAME, which names
-    one of these; `epochal.models.adapted` tells how they are called.
+    `model` may also be its two functions `(init, logits)`, a module of Flax or Equinox, a function or class that makes
+    one, or FILE.py:NAME, which names one of these; `epochal.models.adapted` tells how they are called.
     Early stopping watches the zero-one loss of the valid split; the test split is not touched. `memory_bytes` is what
     the rows may take on the device (default: what it has free).
 
-    Raises RecipeError or CapacityError before the first step, DivergedError where the loss becomes NaN or infinite.
+    Raises RecipeError or CapacityError before the first step, DivergedError where the loss becomes NaN or infinite; its
+    `fit` then is the best until there.
     """
     return Training(model, data, recipe or Recipe(), memory_bytes)

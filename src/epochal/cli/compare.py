@@ -5,7 +5,7 @@ from pathlib import Path
 from epochal.cli.options import Flag
 
 
-def compare(first: Path, second: Path, *, open_test: Flag = False, json: Flag = False) -> int:
+def compare(first: Path, second: Path, *, open_test: Flag = False, trust: Flag = False, json: Flag = False) -> int:
     """Compare two runs on the same rows by McNemar's exact test.
 
     Parameters
@@ -16,6 +16,8 @@ def compare(first: Path, second: Path, *, open_test: Flag = False, json: Flag = 
         Another run folder, trained on the same data.
     open_test
         Compare on the test split, in place of the validation split; the ledgers keep that both opened it.
+    trust
+        Execute code that the runs keep and that no run of yours has written.
     json
         Print one JSON object on standard output.
 
@@ -25,7 +27,7 @@ def compare(first: Path, second: Path, *, open_test: Flag = False, json: Flag = 
     from epochal.comparison import compare_runs
 
     split = "test" if open_test else "validation"
-    found = compare_runs(first, second, test=open_test)
+    found = compare_runs(first, second, test=open_test, trust=trust)
     if json:
         output.print_json({"runs": [str(first), str(second)], "split": split} | found.to_json())
         return 0

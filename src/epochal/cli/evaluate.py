@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Literal
 
+from epochal.cli.code import Code
 from epochal.cli.options import Flag, Flat
 from epochal.reading import Reading
 
@@ -13,6 +14,7 @@ def evaluate(
     data: str | None = None,
     *,
     split: Literal["test", "valid", "train", "all"] | None = None,
+    code: Annotated[Code, Flat] = Code(),
     reading: Annotated[Reading, Flat] = Reading(),
     json: Flag = False,
 ) -> int:
@@ -39,7 +41,7 @@ def evaluate(
     from epochal.run import load_run
 
     begun = time.perf_counter()
-    fit = load_run(run)
+    fit = load_run(run, model=code.chosen(), trust=code.trust)
     found = evaluated(fit, data, split, reading)
     seconds = {"load": time.perf_counter() - begun}
     if json:

@@ -1,9 +1,10 @@
 """`epochal export`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from epochal.cli.options import Flag
+from epochal.cli.code import Code
+from epochal.cli.options import Flag, Flat
 
 
 def export(
@@ -11,6 +12,7 @@ def export(
     *,
     format: Literal["onnx", "stablehlo", "safetensors", "numpy"],
     out: Path | None = None,
+    code: Annotated[Code, Flat] = Code(),
     json: Flag = False,
 ) -> int:
     """Write a run's best model for other programs, and check it on the data: class names and preprocessing go along.
@@ -33,7 +35,7 @@ def export(
     from epochal import exporting
     from epochal.cli import output
 
-    exported = exporting.export(run, format, out)
+    exported = exporting.export(run, format, out, model=code.chosen(), trust=code.trust)
     check = exported.check
     if json:
         output.print_json(

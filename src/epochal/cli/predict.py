@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from epochal.cli.code import Code
 from epochal.cli.options import Flag, Flat
 from epochal.errors import RecipeError
 from epochal.reading import Reading
@@ -20,6 +21,7 @@ def predict(
     *,
     split: Literal["all", "train", "valid", "test"] = "all",
     out: Path | None = None,
+    code: Annotated[Code, Flat] = Code(),
     reading: Annotated[Reading, Flat] = Reading(),
     json: Flag = False,
 ) -> int:
@@ -47,7 +49,7 @@ def predict(
         raise RecipeError(f"--out {out}: must end in one of {', '.join(_FORMS)}")
     if out is None and json:
         raise RecipeError("--json: needs --out FILE for the predictions, standard output is for one JSON object")
-    fit = load_run(run)
+    fit = load_run(run, model=code.chosen(), trust=code.trust)
     rows, notes = predicted_rows(fit, data, split, reading)
     for note in notes:
         output.say(f"note: {note}")

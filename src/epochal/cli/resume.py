@@ -2,13 +2,17 @@
 
 import time
 from pathlib import Path
+from typing import Annotated
 
-from epochal.cli.options import Flag, Tools, amount
+from epochal.cli.code import Code
+from epochal.cli.options import Flag, Flat, Tools, amount
+from epochal.errors import RecipeError
 
 
 def resume(
     run: Path,
     *,
+    code: Annotated[Code, Flat] = Code(),
     strict: Flag = False,
     memory: str | None = None,
     log: Tools = (),
@@ -22,7 +26,7 @@ def resume(
     run
         A run folder, or the folder of a selection.
     strict
-        Refuse where another machine, core count or version may change bits.
+        Refuse where another machine, core count or version may change bits, or a file of the model has changed.
     memory
         What the rows may take on the device, like 2GB; left out: what they might before.
     log
@@ -41,13 +45,16 @@ def resume(
         if (run / "selection.json").is_file():
             from epochal.cli.select import taken_up as selection
 
-            return selection(run, signals, as_json=json, quiet=quiet)
+            if code.model is not None:
+                raise RecipeError("--model: a selection has models of its own; leave it out, or select anew")
+            return selection(run, signals, trust=code.trust, as_json=json, quiet=quiet)
         from epochal import logs
         from epochal.run import resume as taken_up
 
         log = tuple(dict.fromkeys([*logs.kept(run), *log]))  # pyrefly: ignore
         logs.check(log)
-        resumed = taken_up(run, strict=strict, memory_bytes=amount(memory, "--memory"))
+        memory_bytes = amount(memory, "--memory")
+        resumed = taken_up(run, model=code.chosen(), strict=strict, trust=code.trust, memory_bytes=memory_bytes)
         signals.watch(resumed.folder.training)
         seconds = {"load": time.perf_counter() - begun}
         say = output.Speaker(quiet=quiet or json)

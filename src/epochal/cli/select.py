@@ -136,14 +136,14 @@ def _search(
     return Listed(space.grid() if trials is None else space.draws(trials, seed))
 
 
-def taken_up(path: Path, signals: "Signals", *, as_json: bool, quiet: bool) -> int:
+def taken_up(path: Path, signals: "Signals", *, trust: bool, as_json: bool, quiet: bool) -> int:
     """`epochal resume` of a selection."""
     from epochal.cli import output
     from epochal.selection import taken_up as session_of
 
     begun = time.perf_counter()
     say = output.Speaker(quiet=quiet or as_json)
-    session = session_of(path, build=build, say=say)
+    session = session_of(path, build=build, say=say, trust=trust)
     for note in session.notes:
         say(f"note: {note}")
     done = sum(outcome.stopped is not None for outcome in session.selecting.journal.outcomes.values())

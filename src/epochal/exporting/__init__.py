@@ -58,12 +58,16 @@ def export(
     format: Format,
     out: str | Path | None = None,
     data: Dataset | None = None,
+    *,
+    model: Any = None,
+    trust: bool = False,
 ) -> Exported:
     """Write the best model of a run, or of a fit, in another form, below its folder or to `out`; and check it.
 
     `data` are needed for the check where the run was trained on arrays of a program. Labels are not looked at, so the
-    test split stays closed. Raises RecipeError for a missing library or format, RunError for a model that the format
-    cannot express, where files that no export wrote would be replaced, or where the check fails.
+    test split stays closed. `model` and `trust` are for code that the run keeps, as for `load_run`. Raises RecipeError
+    for a missing library or format, RunError for a model that the format cannot express, where files that no export
+    wrote would be replaced, or where the check fails.
     """
     if format not in get_args(Format):
         raise RecipeError(f"{option('format', format)}: must be one of {', '.join(get_args(Format))}")
@@ -71,7 +75,7 @@ def export(
     from epochal.exporting import files
     from epochal.exporting.tracing import stored_dtype
 
-    fit, data, stored, label = _opened(run, data)
+    fit, data, stored, label = _opened(run, data, model, trust)
     if out is None:
         if fit.folder is None:
             raise RecipeError("export: the fit has no run folder; say where to write with out=…")
@@ -100,9 +104,11 @@ def check_installed(format: str) -> None:
         raise RecipeError(f"{option('format', 'onnx')}: {needed}")
 
 
-def _opened(run: Fit | str | Path, data: Dataset | None) -> tuple[Fit, Dataset | None, str, str | None]:
+def _opened(
+    run: Fit | str | Path, data: Dataset | None, model: Any, trust: bool
+) -> tuple[Fit, Dataset | None, str, str | None]:
     """The fit, its data where they can be had, the dtype that rows were stored in, and the column of the labels."""
-    fit = run if isinstance(run, Fit) else load_run(run)
+    fit = run if isinstance(run, Fit) else load_run(run, model=model, trust=trust)
     if fit.data is not None:
         return fit, data or fit.data, str(fit.data.train.x.dtype), fit.data.reading.label
     if fit.folder is None:

@@ -4,7 +4,7 @@ import copyreg
 from collections.abc import Mapping
 from typing import Any
 
-from epochal.models.adapters import adapted
+from epochal.models.adapters import adapted, name_of
 from epochal.models.base import Model, Variables, computed, joined, parted
 from epochal.models.convolution import conv2d, conv_pool, max_pool
 from epochal.models.lenet import lenet
@@ -26,6 +26,7 @@ __all__ = [
     "logistic",
     "max_pool",
     "mlp",
+    "name_of",
     "parted",
 ]
 
@@ -36,7 +37,7 @@ def _made(name: str, settings: Mapping[str, Any]) -> Model:
 
 def _reduced(model: Model) -> Any:
     """How a model is pickled: a built-in one by name, as its functions cannot be and the object is one a process."""
-    if model.name in BUILT_IN and _made(model.name, model.settings) is model:
+    if model.built_in and _made(model.name, model.settings) is model:
         return _made, (model.name, dict(model.settings))
     return object.__reduce_ex__(model, 2)
 

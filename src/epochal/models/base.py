@@ -34,7 +34,8 @@ class Model:
     statistics, `()` where there are none. The key is another one in every step: for dropout.
     `module(params)`, of a model that comes from another library, is that library's module with these parameters.
     `name` and `settings` go into the run folder, so that a built-in model can be made again from it; `source` is
-    the user's file that a model came from, which serves the same end.
+    the user's file that a model came from, which serves the same end. `built_in` says that it is one of epochal's: a
+    copy with other functions is the user's, whatever its name.
 
     Equality is identity: compiled programs are kept per model object, so make a model once and use it often.
     """
@@ -46,12 +47,19 @@ class Model:
     forward: Callable[[Any, Array, Array], tuple[Array, Any]] | None = None
     module: Callable[[Any], Any] | None = None
     source: Fetched = GIVEN
+    built_in: bool = field(default=False, init=False)  # so `replace` does not copy it
 
     def __deepcopy__(self, memo: Any) -> "Model":
         return self  # nothing in it changes, and a copy would be another model: scikit-learn's clone copies parameters
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.settings.items())})"
+
+
+def built_in(model: Model) -> Model:
+    """`model`, which is new, as one of epochal's own."""
+    object.__setattr__(model, "built_in", True)
+    return model
 
 
 def parted(variables: Any) -> Variables:

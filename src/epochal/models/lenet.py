@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from epochal.errors import RecipeError
-from epochal.models.base import ACTIVATIONS, Model, check_activation, dense, dense_init, flatten, uniform
+from epochal.models.base import ACTIVATIONS, Model, built_in, check_activation, dense, dense_init, flatten, uniform
 from epochal.models.convolution import conv_pool
 from epochal.models.logistic import logistic
 
@@ -68,12 +68,8 @@ def _lenet(kernels: tuple[int, int], hidden: int, size: int, activation: str) ->
         h = act(dense(params["hidden"], flatten(h)))
         return dense(params["output"], h)
 
-    return Model(
-        init,
-        logits,
-        "lenet",
-        {"kernels": list(kernels), "hidden": hidden, "kernel_size": size, "activation": activation},
-    )
+    settings = {"kernels": list(kernels), "hidden": hidden, "kernel_size": size, "activation": activation}
+    return built_in(Model(init, logits, "lenet", settings))
 
 
 def image_shape(example_shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ import jax
 from jax import Array
 
 from epochal.errors import RecipeError
-from epochal.models.base import ACTIVATIONS, Model, check_activation, dense, dense_init, flatten
+from epochal.models.base import ACTIVATIONS, Model, built_in, check_activation, dense, dense_init, flatten
 from epochal.models.logistic import logistic
 
 
@@ -43,4 +43,4 @@ def _mlp(widths: tuple[int, ...], activation: str) -> Model:
             h = act(dense(params[f"hidden{i}"], h))
         return dense(params["output"], h)
 
-    return Model(init, logits, "mlp", {"hidden": list(widths), "activation": activation})
+    return built_in(Model(init, logits, "mlp", {"hidden": list(widths), "activation": activation}))

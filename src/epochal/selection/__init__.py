@@ -43,9 +43,9 @@ def select(
     return _drained(Session.begin(search, data, choosing, Path(out) if out else None, memory_bytes))
 
 
-def resume(path: str | Path, data: Dataset | None = None) -> Selected:
+def resume(path: str | Path, data: Dataset | None = None, *, trust: bool = False) -> Selected:
     """Take up the selection in `path` and bring it to its end. Raises what `taken_up` raises."""
-    return _drained(taken_up(path, data))
+    return _drained(taken_up(path, data, trust=trust))
 
 
 def _drained(session: Session) -> Selected:

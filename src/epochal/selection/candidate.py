@@ -6,10 +6,11 @@ from functools import cached_property
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from epochal import own
+from epochal import userfile
 from epochal.dataset import Dataset
 from epochal.errors import RunError
 from epochal.models import BUILT_IN, Model, adapted
+from epochal.own import Functions, functions
 from epochal.recipe import Recipe
 from epochal.record import model_json
 from epochal.score import Score
@@ -23,6 +24,7 @@ class Candidate:
     model: Model | Any
     recipe: Recipe
     varied: Mapping[str, Any] = field(default_factory=dict)
+    own: Functions | None = None
 
     def seeded(self, place: int) -> Recipe:
         """The recipe with the seed of trial `place`: its own and the ones after it."""
@@ -35,23 +37,29 @@ class Candidate:
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which `candidate_from` makes it again where model and recipe are no objects."""
         told = {"number": self.number, "model": model_json(self.model), "recipe": self.recipe.to_dict()}
-        files = self.model.source.files | own.functions(self.recipe).files
-        return told | {"by_value": list(self.recipe.by_value), "varied": dict(self.varied), "files": files}
+        return told | {"by_value": list(self.recipe.by_value), "varied": dict(self.varied)}
 
-    def adapted(self, data: Dataset) -> "Candidate":
-        """The same with a Model in place of what makes one. Raises RecipeError."""
-        return replace(self, model=adapted(self.model, data.example_shape, len(data.classes)))
+    def adapted(self, data: Dataset, fetch: userfile.Fetch = userfile.fetch) -> "Candidate":
+        """The same with a Model in place of what makes one, and its functions. Raises RecipeError."""
+        model = adapted(self.model, data.example_shape, len(data.classes), fetch)
+        return replace(self, model=model, own=functions(self.recipe, fetch))
+
+    @property
+    def code(self) -> dict[str, userfile.Fetched]:
+        """What it takes from files of the user, by FILE.py:NAME; of one that is adapted."""
+        found = [self.model.source, *(self.own.sources.values() if self.own else ())]
+        return {fetched.reference: fetched for fetched in found if fetched.reference}
 
 
-def candidate_from(told: Mapping[str, Any], data: Dataset) -> Candidate:
+def candidate_from(told: Mapping[str, Any], data: Dataset, fetch: userfile.Fetch) -> Candidate:
     """The candidate of its JSON form. Raises RunError where its model or a part of its recipe was given by value."""
     name, settings = told["model"]["name"], told["model"]["settings"]
     given = told["model"].get("reference")
-    lost = told["by_value"] or ([] if given or name in BUILT_IN else [f"model {name!r}"])
+    lost = told["by_value"] or ([] if given or told["model"]["built_in"] else [f"model {name!r}"])
     if lost:
         raise RunError(f"candidate {told['number']}: its {lost[0]} was given by value, and is not kept; select anew")
     model = given or BUILT_IN[name](**settings)
-    return Candidate(told["number"], model, Recipe.from_dict(told["recipe"]), told["varied"]).adapted(data)
+    return Candidate(told["number"], model, Recipe.from_dict(told["recipe"]), told["varied"]).adapted(data, fetch)
 
 
 def shown(value: Any) -> str:

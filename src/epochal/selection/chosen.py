@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from epochal import parameters
+from epochal import own, parameters
 from epochal.checkpoint import Snapshot
 from epochal.dataset import Dataset
 from epochal.fitted import Best, Fit
@@ -54,7 +54,7 @@ class Chooser:
         return self._kept(training, folder, self.data)
 
     def _training(self, standing: Standing, data: Dataset, recipe: Recipe) -> Training:
-        return Training(standing.candidate.model, data, recipe, self.memory_bytes)
+        return Training(standing.candidate.model, data, recipe, self.memory_bytes, standing.candidate.own)
 
     def _run(self, training: Training) -> bool:
         self.watch(training)
@@ -74,7 +74,7 @@ class Chooser:
     def _remembered(self, standing: Standing, recipe: Recipe, snapshot: Snapshot) -> Fit:
         data, model, told = self.data, standing.candidate.model, snapshot.told
         outcome = standing.best_trial()
-        program = Program(model, recipe, data.example_shape, len(data.classes), self.memory_bytes)
+        program = Program(model, recipe, data.example_shape, len(data.classes), self.memory_bytes, own=own.NONE)
         named = {n.removeprefix("best."): array for n, array in snapshot.arrays.items() if n.startswith("best.")}
         params = parameters.unflatten(named, program.variable_shapes)
         assert outcome.valid is not None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from epochal import extras
+from epochal import extras, userfile
 from epochal.errors import RecipeError
 from epochal.selection.candidate import Candidate, Standing
 from epochal.selection.space import Range, Space
@@ -24,6 +24,10 @@ class Search(Protocol):
         """What `selection.json` keeps of it."""
         ...
 
+    def references(self) -> list[str]:
+        """Files of the user's, as FILE.py:NAME, that candidates to come may be made of."""
+        ...
+
 
 class Listed:
     """One batch: all of them."""
@@ -41,6 +45,10 @@ class Listed:
     def to_json(self) -> dict[str, Any]:
         """The candidates are in the journal."""
         return {"kind": "listed", "candidates": len(self.candidates)}
+
+    def references(self) -> list[str]:
+        """None: all candidates are known."""
+        return []
 
 
 class Study:
@@ -98,6 +106,12 @@ class Study:
             "kind": "optuna", "axes": axes, "spare": dict(self.space.spare), "trials": self.trials,
             "storage": self.storage, "name": self.name, "seed": self.seed, "batch": self.batch,
         }  # fmt: skip
+
+    def references(self) -> list[str]:
+        """Those among the values of the space."""
+        axes = [axis for axis in self.space.axes.values() if isinstance(axis, tuple)]
+        values = [*self.space.spare.values(), *(value for axis in axes for value in axis)]
+        return [userfile.absolute(value) for value in values if userfile.is_reference(value)]
 
 
 def _suggested(trial: Any, name: str, axis: Any) -> Any:

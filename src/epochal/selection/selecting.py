@@ -6,10 +6,11 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from epochal import userfile
 from epochal.dataset import Dataset
 from epochal.loop import Loop
 from epochal.score import Score
-from epochal.selection.candidate import Standing, Trial, standings
+from epochal.selection.candidate import Candidate, Standing, Trial, standings
 from epochal.selection.choosing import Choosing, closed
 from epochal.selection.crew import Crew
 from epochal.selection.folds import folds
@@ -43,6 +44,8 @@ class Selecting:
         say: Callable[[str], None] = lambda line: None,
     ):
         self.search, self.data, self.choosing, self.journal = search, data, choosing, journal
+        self.fetch: userfile.Fetch = userfile.fetch
+        self.keep_code: Callable[[Sequence[Candidate]], None] = lambda candidates: None
         self.memory_bytes, self.say = memory_bytes, say
         seen = closed(data)
         self.views = folds(seen, choosing.folds, choosing.fold_seed) if choosing.folds else [seen]
@@ -64,7 +67,9 @@ class Selecting:
             candidates, told = self.search.ask(number)
             if not candidates:
                 return
-            journal.propose([candidate.adapted(self.data) for candidate in candidates], told)
+            candidates = [candidate.adapted(self.data, self.fetch) for candidate in candidates]
+            self.keep_code(candidates)
+            journal.propose(candidates, told)
             yield from self._batch(number, len(candidates), told)
             number += len(candidates)
 
@@ -143,7 +148,8 @@ class Selecting:
     def _loop(self, trials: Sequence[Trial]) -> Loop:
         candidates = [self.journal.candidates[trial.candidate] for trial in trials]
         recipes = [one.seeded(trial.seed) for one, trial in zip(candidates, trials, strict=True)]
-        return Loop(candidates[0].model, self.views[trials[0].fold], recipes, self.memory_bytes)
+        first, view = candidates[0], self.views[trials[0].fold]
+        return Loop(first.model, view, recipes, self.memory_bytes, first.own)
 
     def _together(self, part: list[Trial], epochs: int | None) -> Iterator[Moment]:
         loop = self._loop(part)

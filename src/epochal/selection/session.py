@@ -1,30 +1,31 @@
 """A selection from its beginning to its outcome: in memory, or in a folder from which it can be taken up again."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from epochal import atomic, record
+from epochal import atomic, record, userfile
+from epochal.codekeeper import Keeper
 from epochal.dataset import Dataset
 from epochal.errors import RunError, StorageError
 from epochal.fitted import Fit
-from epochal.folder import take_lock
 from epochal.lock import NAME as LOCK
-from epochal.lock import Lock
+from epochal.lock import Lock, take_lock
 from epochal.run import load_run
 from epochal.score import Score
 from epochal.selection import plot, table
-from epochal.selection.candidate import Standing
+from epochal.selection.candidate import Candidate, Standing
 from epochal.selection.choosing import Choosing
 from epochal.selection.chosen import Chooser
 from epochal.selection.journal import Journal
 from epochal.selection.search import Search
 from epochal.selection.selecting import Moment, Selecting
 from epochal.statistics import mcnemar
+from epochal.userfile import Fetched
 
 FORMAT = 1
 Say = Callable[[str], None]
@@ -69,10 +70,26 @@ class Selected:
 class Session:
     """A selection that is going on. With a folder it holds its lock until `close`."""
 
-    def __init__(self, selecting: Selecting, told: dict[str, Any], lock: Lock | None, notes: Sequence[str] = ()):
-        self.selecting, self.told, self.lock, self.notes = selecting, told, lock, notes
+    def __init__(
+        self,
+        selecting: Selecting,
+        told: dict[str, Any],
+        lock: Lock | None,
+        notes: Sequence[str] = (),
+        uses: Mapping[str, Fetched] | None = None,
+        *,
+        trusted: bool = False,
+    ):
+        """`uses` are what candidates take from the user's files, by FILE.py:NAME, as far as it is known.
+
+        `trusted`: the user has said that the code that the folder keeps may be executed.
+        """
+        self.selecting, self.told, self.lock, self.notes, self.trusted = selecting, told, lock, notes, trusted
         self.path = selecting.journal.path
         self._stoppable: Any = selecting
+        self._keeper = Keeper(self.path, uses or {}, told.get("code")) if self.path else None
+        self.selecting.keep_code = self._keep_code
+        self._keep_code(selecting.journal.candidates)
 
     @classmethod
     def begin(
@@ -95,7 +112,8 @@ class Session:
             selecting = Selecting(search, data, choosing, Journal(out), memory_bytes, say)
             told = {"format": FORMAT, "choosing": choosing.to_dict(), "search": search.to_json(), "outcome": None}
             told |= {"memory_bytes": memory_bytes, "versions": record.versions()}
-            session = cls(selecting, told | ({"data": record.data_json(data)} if out else {}), lock)
+            uses = {reference: userfile.fetch(reference) for reference in search.references()}
+            session = cls(selecting, told | ({"data": record.data_json(data)} if out else {}), lock, (), uses)
             session._write()
         except BaseException:
             if lock is not None:
@@ -105,7 +123,10 @@ class Session:
 
     def moments(self) -> Iterator[Moment]:
         """Train all candidates; yields after every compiled stretch."""
-        return self.selecting.moments()
+        for moment in self.selecting.moments():
+            if self._keeper and self._keeper.has_grown():
+                self._write()
+            yield moment
 
     def stop(self, why: str = "interrupted") -> None:
         """Ask what is running to end soon; in a folder, all is then kept."""
@@ -146,7 +167,8 @@ class Session:
         selecting = self.selecting
         if run is not None and run.exists():
             if self.told["outcome"] == {"chosen": best.candidate.number, "run": "run"}:
-                return load_run(run, selecting.data)  # with its ledger
+                model = best.candidate.model
+                return load_run(run, selecting.data, model=model, trust=self.trusted)  # with its ledger
             shutil.rmtree(run)  # written by a session that was killed before it could say so
         journal, memory_bytes = selecting.journal, selecting.memory_bytes
         return Chooser(selecting.data, selecting.choosing, journal, memory_bytes, self._watch).fit(best, run)
@@ -159,9 +181,18 @@ class Session:
     def _watch(self, training: Any) -> None:
         self._stoppable = training
 
+    def _keep_code(self, candidates: Sequence[Candidate]) -> None:
+        """Keep the code of candidates, before anything else tells of them."""
+        if self._keeper and candidates:
+            for candidate in candidates:
+                self._keeper.uses |= candidate.code
+            self._write()
+
     def _write(self) -> None:
         if self.path is not None:
             try:
+                if self._keeper:
+                    self.told["code"] = self._keeper.keep()
                 atomic.write_json(self.path / "selection.json", self.told)
             except OSError as error:
                 raise StorageError(f"{self.path}: cannot be written: {error.strerror or error}") from None

@@ -10,6 +10,7 @@ import numpy as np
 
 from epochal import userfile
 from epochal.errors import RecipeError
+from epochal.models import name_of
 from epochal.recipe import Recipe
 from epochal.selection.candidate import Candidate
 
@@ -129,8 +130,17 @@ def product_of(models: Any, recipes: Recipe | Sequence[Recipe]) -> list[Candidat
     told = [recipe.to_dict() for recipe in recipes]
     names = [name for name in Recipe().to_dict() if len({repr(one.get(name)) for one in told}) > 1]
     candidates = []
-    for model in models:
+    for model, name in zip(models, _named(models), strict=True):
         for one, recipe in zip(told, recipes, strict=True):
-            varied = ({"model": str(model)} if len(models) > 1 else {}) | {name: one.get(name) for name in names}
+            varied = ({"model": name} if len(models) > 1 else {}) | {name: one.get(name) for name in names}
             candidates.append(Candidate(len(candidates), model, recipe, varied))
     return candidates
+
+
+def _named(models: Sequence[Any]) -> list[str]:
+    """What models are called in tables, each otherwise."""
+    names = [model if isinstance(model, str) else name_of(model) for model in models]
+    return [
+        name if names.count(name) == 1 else f"{name} #{names[: place + 1].count(name)}"
+        for place, name in enumerate(names)
+    ]

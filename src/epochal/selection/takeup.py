@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from epochal import userfile
+from epochal import keptcode, record
 from epochal.dataset import Dataset
 from epochal.errors import DataError, RunError
-from epochal.folder import take_lock
+from epochal.keptcode import Kept
 from epochal.loading import load
+from epochal.lock import take_lock
 from epochal.reading import Reading
 from epochal.selection.candidate import candidate_from
 from epochal.selection.choosing import Choosing
@@ -20,38 +21,58 @@ from epochal.selection.space import Build, Range, Space
 
 
 def taken_up(
-    path: str | Path, data: Dataset | None = None, *, build: Build | None = None, say: Say = silent
+    path: str | Path,
+    data: Dataset | None = None,
+    *,
+    build: Build | None = None,
+    say: Say = silent,
+    trust: bool = False,
 ) -> Session:
     """The selection in `path`, from its finished trials and its newest checkpoint on.
 
-    `data` are needed where the folder cannot tell them; `build` where it searches by Optuna.
-    Raises RunError for what is no selection, in use, or damaged; DataError for other data.
+    `data` are needed where the folder cannot tell them; `build` where it searches by Optuna; `trust` where it keeps
+    code that no selection of this user has written.
+    Raises RunError for what is no selection, in use, damaged, or has code that is not trusted, DataError for other
+    data.
     """
     path = Path(path)
     told = read_selection(path)
     lock = take_lock(path)
     try:
-        data = _same_data(path, told["data"], data)
         journal = Journal(path)
-        for line in journal.lines():
+        lines = journal.lines()
+        code = _code(path, told, lines, trusted=trust)
+        notes = code.notes() + code.changed()
+        data = _same_data(path, told["data"], data)
+        for line in lines:
             if "batch" in line:
                 journal.batches.append(line["batch"])
-                journal.candidates += [candidate_from(one, data) for one in line["batch"]["candidates"]]
+                journal.candidates += [candidate_from(one, data, code.fetch) for one in line["batch"]["candidates"]]
             else:
                 journal.decisions[line["decision"][0]] = line["decision"][1]
         search = _search(path, told["search"], journal, build)
-        candidates = [one for batch in journal.batches for one in batch["candidates"]]
-        files = {path: sha256 for one in candidates for path, sha256 in one["files"].items()}
-        notes = userfile.changed(files) + journal.read()
+        notes += journal.read()
         choosing = Choosing.from_dict(told["choosing"])
         selecting = Selecting(search, data, choosing, journal, told["memory_bytes"], say)
-        return Session(selecting, told, lock, notes)
+        selecting.fetch = code.fetch
+        uses = {reference: code.fetch(reference) for reference in (told["code"] or {}).get("references", {})}
+        return Session(selecting, told, lock, notes, uses, trusted=trust)
     except (KeyError, TypeError, IndexError) as error:
         lock.close()
         raise RunError(f"{path}: is damaged, or of another version: {error!r}") from None
     except BaseException:
         lock.close()
         raise
+
+
+def _code(path: Path, told: dict[str, Any], lines: list[dict[str, Any]], *, trusted: bool) -> Kept:
+    """The code of all candidates, those to come included. Raises RunError where it may not be executed."""
+    kept = told.get("code")
+    references = list(kept["references"]) if kept else []
+    for one in (one for line in lines if "batch" in line for one in line["batch"]["candidates"]):
+        references += record.code_uses(one).values()
+    uses = {reference: reference for reference in (kept["references"] if kept else ())}
+    return keptcode.opened(path, kept, uses, references, trusted=trusted)
 
 
 def read_selection(path: Path) -> dict[str, Any]:

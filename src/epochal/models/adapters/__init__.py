@@ -6,8 +6,10 @@ The library is told from the type of the module, so that none is imported that t
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
+from inspect import isfunction
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,56 +17,104 @@ from jax import Array
 
 from epochal import userfile
 from epochal.errors import EpochalError, RecipeError
-from epochal.models.base import Model
+from epochal.models.base import Model, built_in
+from epochal.usercode import Root
 
 _LIBRARIES = {("flax", "nnx"): "nnx", ("flax", "linen"): "linen", ("equinox",): "equinox"}
 """Where a library defines its class Module, by the beginning of its path; and the adapter's module."""
 
+_SHOWN = 40  # characters of a value in the name of a model
 _GIVEN = ("example_shape", "classes", "key", "rngs")
 
 
-def adapted(given: Any, example_shape: tuple[int, ...], classes: int) -> Model:
+def adapted(given: Any, example_shape: tuple[int, ...], classes: int, fetch: userfile.Fetch = userfile.fetch) -> Model:
     """`given` as a `Model` for examples of `example_shape` and so many classes; the same one for the same arguments.
 
-    `given` is a Model; a module of Flax NNX, Flax linen or Equinox (an Equinox module may come as (module, state));
-    a function or class that makes one of these, to which are given, by name, those of `example_shape`, `classes`,
-    `key` (a JAX key) and `rngs` (`nnx.Rngs`) that it asks for; or FILE.py:NAME, which names one of all these.
+    `given` is a Model, or its two functions `(init, logits)`; a module of Flax NNX, Flax linen or Equinox (an Equinox
+    module may come as (module, state)); a function or class that makes one of these, to which are given, by name, those
+    of `example_shape`, `classes`, `key` (a JAX key) and `rngs` (`nnx.Rngs`) that it asks for; or FILE.py:NAME, which
+    names one of all these, and which `fetch` turns into what it names.
     Raises RecipeError for anything else, and where the user's code fails.
     """
     if isinstance(given, Model):
         return given
-    source = userfile.fetch(given)
-    return _made(_Same(source.value), source.reference, source.sha256, tuple(example_shape), classes)
+    source = fetch(given)
+    return _made(_Same(source.value), source.reference, source.root, tuple(example_shape), classes)
+
+
+def name_of(given: Any) -> str:
+    """What a user would call a model that is given by value: in tables, and as the name of a run folder.
+
+    >>> from functools import partial
+    >>> name_of(partial(dict, width=2)), name_of(dict)
+    ('dict(width=2)', 'dict')
+    """
+    if isinstance(given, Model):
+        return repr(given)
+    if isinstance(given, partial):
+        values = [_short(value) for value in given.args]
+        values += [f"{name}={_short(value)}" for name, value in given.keywords.items()]
+        return f"{name_of(given.func)}({', '.join(values)})"
+    if isinstance(given, tuple):
+        return name_of(given[0])
+    name = getattr(given, "__name__", type(given).__name__)
+    if name == "<lambda>":
+        code = given.__code__
+        return f"lambda of line {code.co_firstlineno:,} of {Path(code.co_filename).name}"
+    return name
+
+
+def _short(value: Any) -> str:
+    """A value in a name: numbers, texts and functions as they are, anything large by its type."""
+    text = name_of(value) if callable(value) else repr(value)
+    return text if len(text) <= _SHOWN and " at 0x" not in text and text.isprintable() else type(value).__name__
 
 
 class _Same:
-    """An object as a key of a cache, by identity: modules have an equality, or a lack of one, of their own."""
+    """An object as a key of a cache, by identity: modules have an equality, or a lack of one, of their own.
+
+    A module of Flax NNX can be changed by its user; what it is made of now belongs to the key.
+    """
 
     def __init__(self, value: Any):
         self.value = value
+        self.parts = value if _is_pair(value) else (value,)
+        self.version = import_module("epochal.models.adapters.nnx").version(value) if _library(value) == "nnx" else None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
+        return (
+            isinstance(other, _Same)
+            and len(self.parts) == len(other.parts)
+            and all(mine is its for mine, its in zip(self.parts, other.parts, strict=True))
+            and self.version == other.version
+        )
 
     def __hash__(self) -> int:
-        return id(self.value)
+        return hash(tuple(map(id, self.parts)))
 
 
 @lru_cache(maxsize=64)  # of modules and functions made anew for each run, not every one is kept for ever
-def _made(same: _Same, reference: str, sha256: str, example_shape: tuple[int, ...], classes: int) -> Model:
-    given, name = same.value, reference.rpartition(":")[2]
-    place = f"model {reference or getattr(given, '__name__', type(given).__name__)}"
+def _made(same: _Same, reference: str, root: Root | None, example_shape: tuple[int, ...], classes: int) -> Model:
+    given, name = same.value, reference.rpartition(":")[2] or name_of(same.value)
+    place = f"model {reference or name}"
+    if _is_pair(given):
+        given = Model(*given)
     if not isinstance(given, Model):
         make = _constructor(given, place, example_shape, classes)
         made = _call(place, make, jax.random.key(0))
-        name = name or getattr(given, "__name__", type(given).__name__)
-        given = made if isinstance(made, Model) else _by_adapter(place, make, made)
+        given = made if isinstance(made, Model) else _by_adapter(place, make, made, _library(given) is not None)
     known_as = given.name if given.name != "custom" else name
     # Every model that is not built in passes here, whichever library it comes from.
-    return replace(given, name=known_as, source=userfile.Fetched(None, reference, sha256))
+    found = replace(given, name=known_as, source=userfile.Fetched(None, reference, root))
+    return built_in(found) if given.built_in else found
 
 
-def _by_adapter(place: str, make: Callable[[Array], Any], made: Any) -> Model:
+def _is_pair(given: Any) -> bool:
+    """Whether it is the two functions of a model."""
+    return isinstance(given, tuple) and len(given) == 2 and all(map(isfunction, given))
+
+
+def _by_adapter(place: str, make: Callable[[Array], Any], made: Any, is_given: bool) -> Model:
     library = _library(made)
     if library is None:
         raise RecipeError(
@@ -73,7 +123,7 @@ def _by_adapter(place: str, make: Callable[[Array], Any], made: Any) -> Model:
         )
     adapter = import_module(f"epochal.models.adapters.{library}")
     try:
-        return adapter.model(make, made)
+        return adapter.model(make, made, given=is_given)
     except EpochalError:
         raise
     except Exception as error:
@@ -91,13 +141,21 @@ def _library(made: Any) -> str | None:
     return None
 
 
+def _foreign(given: Any) -> str | None:
+    """The name of a module of a library that is not JAX's."""
+    kinds = [base for base in type(given).__mro__ if base.__module__.split(".")[0] in ("torch", "keras", "tensorflow")]
+    return f"{kinds[0].__module__}.{kinds[0].__qualname__}" if kinds else None
+
+
 def _constructor(given: Any, place: str, example_shape: tuple[int, ...], classes: int) -> Callable[[Array], Any]:
     """`given` as a function of a key alone. A module that is there already starts from its own parameters."""
     if _library(given) is not None:
         return lambda key: given
-    if not callable(given):
+    foreign = None if isinstance(given, type) else _foreign(given)
+    if not callable(given) or foreign:
         raise RecipeError(
-            f"{place}: must be an epochal.Model, a module, or a function or class that makes one, got {given!r}"
+            f"{place}: must be an epochal.Model, a module of Flax or Equinox, or a function or class that makes one, "
+            f"got {foreign or repr(given)}"
         )
     asked = _parameters(given)
     names = [name for name in _GIVEN if name in asked]
@@ -122,7 +180,13 @@ def _constructor(given: Any, place: str, example_shape: tuple[int, ...], classes
 
 
 def _parameters(given: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """What a function or a class asks for; of a class its __init__, which the metaclasses of libraries hide."""
+    """What a function or a class asks for; of a class its __init__, which the metaclasses of libraries hide.
+
+    What a partial has been given already is not asked for.
+    """
+    if isinstance(given, partial):
+        asked = list(_parameters(given.func).items())[len(given.args) :]
+        return {name: of for name, of in asked if name not in given.keywords}
     if not isinstance(given, type):
         return dict(inspect.signature(given).parameters)
     _, *asked = inspect.signature(given.__init__).parameters.items()

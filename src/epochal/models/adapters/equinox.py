@@ -1,7 +1,8 @@
 """Equinox modules as models: they take one example, and are mapped over the rows of a minibatch.
 
 Parameters are the floating-point arrays of the module; what `eqx.nn.State` holds are the statistics. In training every
-row is given a key of its own, split from the step's; in evaluation `eqx.nn.inference_mode` is on.
+row is given a key of its own, split from the step's; in evaluation `eqx.nn.inference_mode` is on. A layer of Equinox
+whose `inference` is set when the module comes keeps it in training (`modes`).
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import equinox as eqx
 import jax
 from jax import Array
 
+from epochal.models.adapters import modes
 from epochal.models.adapters.calls import wants
 from epochal.models.base import Model, joined, parted
 from epochal.parameters import path_name
@@ -18,12 +20,16 @@ from epochal.parameters import path_name
 Named = dict[str, Array]
 
 
-def model(make: Callable[[Array], Any], made: Any) -> Model:
-    """The model of modules that `make` makes from a key; `made` is one of them, whose structure all have."""
+def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
+    """The model of modules that `make` makes from a key; `made` is one of them, whose structure all have.
+
+    `given` says that `make` always gives this one, which its user has.
+    """
     of, state = _stateful(made)
+    frozen = modes.frozen(made[0] if isinstance(made, tuple) else made, _standing(of), made=not given)
     arrays, _ = eqx.partition(of, eqx.is_inexact_array)
     form, names = jax.tree.structure(arrays), _names(arrays)
-    fixed = {training: _fixed(of, training) for training in (True, False)}
+    fixed = {True: _fixed(of, frozen), False: _fixed(of, None)}
     state_form, state_names = jax.tree.structure(state), _state_names(of, state)
     axis_name = _axis_name(of)
 
@@ -56,7 +62,12 @@ def model(make: Callable[[Array], Any], made: Any) -> Model:
     def logits(variables: Any, x: Array) -> Array:
         return call(variables, x, None)[0]
 
-    return Model(init, logits, forward=call, module=module)
+    def handed_out(variables: Any) -> Any:
+        whole = module(variables)
+        modes.remember(whole[0] if state_names else whole, frozen)
+        return whole
+
+    return Model(init, logits, forward=call, module=handed_out)
 
 
 def _stateful(made: Any) -> tuple[Any, Any]:
@@ -67,9 +78,31 @@ def _stateful(made: Any) -> tuple[Any, Any]:
     return module, state
 
 
-def _fixed(module: Any, training: bool) -> Any:
-    """All of the module that is no parameter, in training or in inference mode."""
-    return eqx.partition(eqx.nn.inference_mode(module, value=not training), eqx.is_inexact_array)[1]
+def _fixed(module: Any, frozen: tuple[bool, ...] | None) -> Any:
+    """All of the module that is no parameter: in inference mode, or in training but for what is `frozen`."""
+    switches = list(frozen) if frozen is not None else [True] * len(_layers(module))
+    if switches:
+        module = eqx.tree_at(lambda of: [layer.inference for layer in _layers(of)], module, switches)
+    return eqx.partition(module, eqx.is_inexact_array)[1]
+
+
+def _layers(tree: Any) -> list[Any]:
+    """All that `eqx.nn.inference_mode` switches, in its order: layers with a switch may hold others."""
+
+    def switches(of: Any) -> bool:
+        return hasattr(of, "inference") and of is not tree
+
+    inner = [leaf for leaf in jax.tree.leaves(tree, is_leaf=switches) if switches(leaf)]
+    return [*([tree] if hasattr(tree, "inference") else []), *(layer for leaf in inner for layer in _layers(leaf))]
+
+
+def _standing(module: Any) -> list[bool]:
+    """Which layers of Equinox have their switch in inference; those of a user's own mean what they like by theirs."""
+    return [bool(layer.inference) and _is_equinox(type(layer)) for layer in _layers(module)]
+
+
+def _is_equinox(kind: type) -> bool:
+    return any(base.__module__.startswith("equinox.nn.") for base in kind.__mro__)
 
 
 def _indices(module: Any) -> dict[Any, tuple[str, Any]]:

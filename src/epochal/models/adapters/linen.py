@@ -14,7 +14,7 @@ from epochal.models.adapters.calls import switches
 from epochal.models.base import Model, joined, parted
 
 
-def model(make: Callable[[Array], Any], made: Any) -> Model:
+def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
     """The model of the module `made`, which holds no arrays."""
     call = type(made).__call__
 

@@ -1,7 +1,8 @@
 """Flax NNX modules as models: `nnx.Param` are the parameters, all other variables but streams of keys the statistics.
 
 In training every stream of random numbers in the module starts from the step's key, folded with the stream's number
-in the order of their names; in evaluation dropout is off and batch normalisation uses its running statistics.
+in the order of their names; in evaluation dropout is off and batch normalisation uses its running statistics. A layer
+of Flax that is in evaluation mode when the module comes stays there in training (`modes`).
 """
 
 from collections.abc import Callable
@@ -11,18 +12,33 @@ import jax
 from flax import nnx
 from jax import Array
 
+from epochal.models.adapters import modes
 from epochal.models.adapters.calls import switches, wants
 from epochal.models.base import Model, joined, parted
 
 Named = dict[str, Array]
 
 
-def model(make: Callable[[Array], Any], made: Any) -> Model:
-    """The model of modules that `make` makes from a key; `made` is one of them, whose structure all have."""
-    made.train()
-    training, *_ = nnx.split(made)
-    made.eval()
-    evaluating, parameters, streams, rest = _split(made)
+_SWITCHES = ("deterministic", "use_running_average")
+
+
+def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
+    """The model of modules that `make` makes from a key; `made` is one of them, whose structure all have.
+
+    It stays as it is. `given` says that `make` always gives this one, which its user has.
+    """
+    frozen = modes.frozen(made, [getattr(*switch) for switch in _switches(made)], made=not given)
+    of = nnx.clone(made)
+    if given:
+        first = nnx.clone(made)  # as it is now, whatever its user does to it later
+        make = lambda key: first  # noqa: E731
+    of.train()
+    for (layer, name), stays in zip(_switches(of), frozen, strict=True):
+        if stays:
+            setattr(layer, name, True)
+    training, *_ = nnx.split(of)
+    of.eval()
+    evaluating, parameters, streams, rest = _split(of)
 
     def init(key: Array, example_shape: tuple[int, ...], classes: int) -> Any:
         _, params, _, statistics = _split(make(key))
@@ -43,7 +59,45 @@ def model(make: Callable[[Array], Any], made: Any) -> Model:
         _, _, _, statistics = _split(of)
         return out, _named(statistics) or ()
 
-    return Model(init, logits, forward=forward, module=module)
+    def handed_out(variables: Any) -> Any:
+        of = module(variables)
+        modes.remember(of, frozen)
+        return of
+
+    return Model(init, logits, forward=forward, module=handed_out)
+
+
+def version(module: Any) -> Any:
+    """What a module is made of now: its structure with all switches, and its arrays, which nobody can change."""
+    graph, state = nnx.split(module)
+    return graph, tuple(map(_Is, jax.tree.leaves(state)))
+
+
+class _Is:
+    """An array as a key, by identity; it is held, so that no other can be taken for it."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Is) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _switches(module: Any) -> list[tuple[Any, str]]:
+    """The layers of Flax that have a switch between training and evaluation, and its name, in the module's order."""
+    return [
+        (layer, name)
+        for _, layer in nnx.iter_modules(module)
+        for name in _SWITCHES
+        if isinstance(getattr(layer, name, None), bool) and _is_flax(type(layer))
+    ]
+
+
+def _is_flax(kind: type) -> bool:
+    return any(base.__module__.startswith("flax.nnx.nn.") for base in kind.__mro__)
 
 
 def _split(module: Any) -> tuple[Any, list, list, list]:
