@@ -361,7 +361,9 @@ def test_unscaled_arrays_are_named_with_their_range(cancer):
     x, y = cancer.drop(columns="target").to_numpy(), cancer.target.to_numpy()
     with pytest.warns(epochal.DataWarning, match=r"features range from 0 to [34],\d\d\d and are not scaled"):
         data = epochal.load((x, y))
-    assert any("standardise them, give them as a data frame" in note for note in data.notes)
+    assert any(
+        "load them as a data frame (its columns are standardised), or use divisor=…" in note for note in data.notes
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         epochal.load((cancer.drop(columns="target"), y))

@@ -150,17 +150,20 @@ def shared_rows(a: Rows, b: Rows, hashes: tuple[np.ndarray, np.ndarray] | None =
 
 
 def overlaps(splits: Mapping[str, Rows], hashes: Mapping[str, np.ndarray], where: str) -> list[tuple[str, bool]]:
-    """A note for each two splits that share rows, and whether they are many, more than a twentieth.
+    """A note for each two splits that share rows, and whether that is a cause for alarm.
 
-    Rows of `test` are looked for in train and valid, those of `valid` in train; `hashes` are the `row_hashes` of each.
+    It is where they are more than a twentieth of the rows, and rows are hardly alike otherwise: a table of a few
+    categories repeats its rows everywhere. Rows of `test` are looked for in train and valid, those of `valid` in train;
+    `hashes` are the `row_hashes` of each.
     """
     notes = []
     for of, others in (("test", ("train", "valid")), ("valid", ("train",))):
+        distinct = 10 * len(np.unique(hashes[of])) > 9 * len(hashes[of])
         for other in others:
             count = shared_rows(splits[other], splits[of], (hashes[other], hashes[of]))
             if count:
                 note = f"{where}: {count:,} of {len(splits[of]):,} {of} rows are identical to a {other} row"
-                notes.append((note, 20 * count > len(splits[of])))
+                notes.append((note, distinct and 20 * count > len(splits[of])))
     return notes
 
 
