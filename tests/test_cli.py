@@ -123,7 +123,7 @@ def test_inspect_tells_and_draws(place):
 MISTAKES = {
     "no such data": (["train", "nope.csv"], "nope.csv: there is no such file or folder"),
     "bad rate": (["train", "--learning-rate", "-1"], "learning_rate: must be above 0, got -1.0"),
-    "no number": (["train", "--batch-size", "x"], 'Invalid value for --batch-size: unable to convert "x" into int'),
+    "no number": (["train", "--batch-size", "x"], "Invalid value for --batch-size: must be a whole number, got 'x'"),
     "unknown option": (["train", "--learning-rat", "1"], "Did you mean --learning-rate"),
     "unknown command": (["trian"], 'Did you mean "train"'),
     "bad choice": (

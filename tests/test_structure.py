@@ -17,10 +17,11 @@ sources.pickle_machine sources.pickles sources.arrays sources.idx sources.npy so
 sources.times sources.roles sources.cells sources.text_form sources.text_tables sources.columnar sources.kept
 sources.columnar_files sources.tables sources.frames sources.pixels sources.room sources.decoding sources.images
 sources.arrow_rows sources.arrow_files sources.arrow_sources sources.arrow sources checks labels preprocessing
-features dataset splitting storage loading weighting plan losses scaling userfile parameters models.base
-models.convolution.geometry models.convolution.blocks models.convolution.pooling models.convolution.products
-models.convolution.rewriting models.convolution models.logistic models.mlp models.lenet models.adapters.calls
-models.adapters.nnx models.adapters.linen models.adapters.equinox models.adapters models recipe optimizers
+features dataset splitting storage loading weighting plan losses scaling userfile unread class_weights parameters
+models.base models.convolution.geometry models.convolution.blocks models.convolution.pooling models.convolution.products
+models.convolution.rewriting models.convolution models.logistic models.mlp models.lenet models.built_in
+models.adapters.calls models.adapters.nnx models.adapters.linen models.adapters.equinox models.adapters models recipe
+optimizers
 augmentations own epoch contracts score statistics patience stream placement chunked residency shared program ledger
 fitted member loop training record history keeping folder logs.story logs.tensorboard logs.mlflow logs.wandb
 logs.trackio logs run
