@@ -25,9 +25,9 @@ optimizers
 augmentations own epoch contracts score statistics patience stream placement chunked residency shared program ledger
 fitted member loop training record history keeping folder logs.story logs.tensorboard logs.mlflow logs.wandb
 logs.trackio logs run
-comparison selection.candidate selection.space selection.grouping selection.pace selection.folds selection.halving
-selection.choosing selection.journal selection.crew selection.search selection.selecting selection.chosen
-selection.table selection.plot selection.session selection.takeup selection reproduction
+comparison selection.candidate selection.space selection.distinct selection.grouping selection.pace selection.folds
+selection.halving selection.choosing selection.journal selection.crew selection.search selection.selecting
+selection.chosen selection.table selection.plot selection.session selection.takeup selection reproduction
 exporting.operations exporting.tracing exporting.onnx_graph exporting.onnx_windows exporting.onnx_operations
 exporting.onnx_columns exporting.onnx_model exporting.standalone exporting.numpy_operations exporting.numpy_folder
 exporting.stablehlo exporting.tensors exporting limits bench settings supervised increments estimator cli

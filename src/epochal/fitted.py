@@ -75,6 +75,14 @@ class Fit:
     folder: Path | None = None
     preprocessing: Preprocessing | None = None
 
+    def __repr__(self) -> str:
+        best = f"best validation {self.best.valid} at epoch {self.best.epoch:,} of {len(self.epochs):,}"
+        # Whoever has opened the test split knows the fingerprint; to find it out takes a look at every byte.
+        fingerprint = vars(self.data).get("fingerprint") if self.data else None
+        opened = ledger.opened(self.folder, fingerprint, self.parameters_sha256)
+        kept = f", in {self.folder}" if self.folder else ""
+        return f"Fit({self.model!r}, {best}, stopped by {self.stopped}, test {opened}{kept})"
+
     def predict_proba(self, x: Any) -> np.ndarray:
         """p(class | x) for features in the training data's storage form, x [rows, *example_shape]: [rows, classes].
 

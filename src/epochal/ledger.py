@@ -81,6 +81,21 @@ def openings(fingerprint: str, until: dict[str, Any] | None = None) -> int:
     return next((number for number, text in enumerate(lines) if own and text.startswith(own)), len(lines))
 
 
+def opened(folder: Path | None, fingerprint: str | None, parameters_sha256: str) -> str:
+    """How often the test split was opened for these parameters, in words.
+
+    By the run in `folder`; without one, as far as the user's ledger of the data `fingerprint` knows.
+    """
+    if folder is None and fingerprint is None:
+        return "not opened"
+    try:
+        lines = journal.lines(of_data(fingerprint) if folder is None and fingerprint else (folder or Path()) / NAME)
+    except (OSError, RuntimeError):
+        lines = []
+    count = sum(parameters_sha256.encode() in line for line in lines)
+    return {0: "not opened", 1: "opened once"}.get(count, f"opened {count:,} times")
+
+
 def told(before: int) -> str:
     """The number in words.
 
