@@ -169,7 +169,9 @@ def test_a_batch_larger_than_train_is_one_minibatch_or_refused(small):
 
 
 def test_too_little_memory_is_refused_before_anything_runs(small):
-    with pytest.raises(epochal.CapacityError, match=r"(?s)20 rows of 28 bytes and .* 1\.0 kB are .*with --memory"):
+    with pytest.raises(
+        epochal.CapacityError, match=r"(?s)20 rows of 28 bytes and .* 1\.0 kB are .*grant memory_bytes=\d+"
+    ):
         epochal.train(epochal.logistic(), small, RECIPE, memory_bytes=1000)
 
 

@@ -100,7 +100,7 @@ def test_two_runs_are_compared_on_the_same_rows(place, selected):
         (("--learning-rate", "fast"), "learning_rate: must be a finite number, got 'fast'"),
         (("--hidden", "10,0"), "hidden: every width must be at least 1"),
         (("--model", "forest"), "model: must be one of logistic"),
-        (("--kernel-size", "big"), "kernel_size: must be a whole number"),
+        (("--model", "lenet", "--kernel-size", "big"), "kernel_size: must be a whole number"),
         (("--optuna", "sqlite:///x.db"), "--optuna STORAGE and --study NAME go together"),
         (("--trials", "0"), "trials: must be a whole number from 1 to 100,000, got 0"),
         (("--trials", "1e20"), "trials: must be a whole number from 1 to 100,000, got 100,000,000,000,000,000,000"),
@@ -128,7 +128,8 @@ def test_candidates_that_differ_in_what_they_do_not_read_are_one(tmp_path):
     done = epochal("select", *words, "--epochs", 1, "--out", "s", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for note in (
-        "note: hidden is not read by the model logistic and momentum is not read by the optimizer sgd: 4 candidates are one",
+        "note: hidden is not read by the model logistic and momentum is not read by the optimizer sgd: "
+        "4 candidates are one",
         "note: hidden is not read by the model logistic: 4 candidates are 2",
         "note: momentum is not read by the optimizer sgd: 4 candidates are 2",
         "note: patience of 10,000 steps cannot run out in 1 epoch of 63 steps (63 steps): only the epochs end this "

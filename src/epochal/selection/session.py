@@ -68,10 +68,10 @@ class Selected:
         return table.text(self.standings)
 
     def __repr__(self) -> str:
-        many = f"{len(self.standings):,} candidates, " if len(self.standings) > 1 else ""
+        many = f"{len(self.standings):,} candidate{'s' * (len(self.standings) != 1)}, "
         best, place = self.chosen, f", in {self.folder}" if self.folder else ""
         if best is None:
-            return f"Selected({many}all of which diverged{place})"
+            return f"Selected({many}{'all ' * (len(self.standings) > 1)}diverged{place})"
         return f"Selected({many}chosen {best.candidate}: validation {best.score}{place}; print it for the table)"
 
 
