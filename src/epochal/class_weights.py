@@ -39,8 +39,8 @@ def _parsed(written: str) -> dict[str, float]:
         try:
             number = float(weight)
         except ValueError:
-            equals = ""
-        if not equals or not name or name in found:
+            number = None
+        if number is None or not equals or not name or name in found:
             raise RecipeError(
                 f"class_weight: must be balanced, or weights by class name like ash=2,oak=0.5, each class once, "
                 f"got {written!r}"

@@ -196,7 +196,8 @@ def _order(recipes: Sequence[Recipe], rows: int) -> Plan | Plans:
     """The plan of all, or where their seeds differ, side by side, that of each."""
     plans = []
     for recipe in recipes:
-        plan = Plan(rows, recipe.batch_size, recipe.shuffle, recipe.drop_last, recipe.seed, recipe.block_rows)
+        block_rows = recipe.block_rows or 1  # None where there are no blocks
+        plan = Plan(rows, recipe.batch_size, recipe.shuffle, recipe.drop_last, recipe.seed, block_rows)
         if plan.steps == 0:
             raise RecipeError(
                 f"batch_size: {recipe.batch_size:,} is more than the {rows:,} train rows, and drop_last leaves the "

@@ -31,10 +31,9 @@ class Knobs(NamedTuple):
     @classmethod
     def of(cls, recipe: Recipe, steps_per_epoch: int) -> "Knobs":
         """The numbers of `recipe`, not yet arrays; 0 for those that nothing reads."""
-        read = recipe.learning_rate, recipe.decay, recipe.momentum, recipe.weight_decay
         return cls(
-            *(value or 0 for value in read), recipe.l1, recipe.l2, recipe.label_smoothing,
-            steps_per_epoch, max(1, steps_per_epoch * recipe.epochs),
+            recipe.learning_rate or 0, recipe.decay or 0, recipe.momentum or 0, recipe.weight_decay or 0, recipe.l1,
+            recipe.l2, recipe.label_smoothing, steps_per_epoch, max(1, steps_per_epoch * recipe.epochs),
         )  # fmt: skip
 
 

@@ -45,8 +45,8 @@ class Program:
         """
         self.own = own or functions(recipe)
         self.spec = Spec(
-            model, self.own.optimizer, recipe.schedule, bool(recipe.l1 or recipe.l2), bool(recipe.label_smoothing),
-            self.own.loss, self.own.augment, len(members),
+            model, self.own.optimizer, recipe.schedule or "constant", bool(recipe.l1 or recipe.l2),
+            bool(recipe.label_smoothing), self.own.loss, self.own.augment, len(members),
         )  # fmt: skip
         self.recipe, self.example_shape, self.classes = recipe, example_shape, classes
         self.memory_bytes, self.members = memory_bytes, tuple(members)

@@ -61,7 +61,7 @@ def unread(values: Mapping[str, Any]) -> dict[str, Unread]:
     found = {name: built_in.unread(model, name) for name in values if name in options}
     of_recipe = {f.name for f in fields(Recipe)}
     found |= {name: of.unread(Recipe, values, name) for name in values if name in of_recipe}
-    return {name: found[name] for name in values if found.get(name) is not None}
+    return {name: reason for name in values if (reason := found.get(name)) is not None}
 
 
 def _check_read(axes: Mapping[str, Any], given: Mapping[str, Any]) -> None:

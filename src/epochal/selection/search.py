@@ -10,12 +10,12 @@ from epochal.selection.space import Range, Space, check_trials
 
 
 class Search(Protocol):
-    """Proposes candidates in batches. What it tells of a batch is kept, and handed back when a selection resumes.
+    """Proposes candidates in batches. What it tells of a batch is kept, and handed back when a selection resumes."""
 
-    `notes` are worth saying before it begins.
-    """
-
-    notes: Sequence[str]
+    @property
+    def notes(self) -> Sequence[str]:
+        """What to say before it begins."""
+        ...
 
     def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
         """The next batch, its candidates numbered from `number`; none where the search has ended."""
