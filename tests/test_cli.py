@@ -130,7 +130,7 @@ MISTAKES = {
         ["train", "--optimizer", "sgdd"],
         "optimizer: must be one of sgd, momentum, nesterov, adam, adamw, FILE.py:NAME",
     ),
-    "bad width": (["train", "--hidden", "3y"], "hidden: must be whole numbers joined by x, like 500 or 500x300"),
+    "bad width": (["train", "--hidden", "3y"], "hidden: must be a whole number, or several, like 500 or 500x300"),
     "bad memory": (["train", "--memory", "lots"], "--memory: 'lots' is no amount of memory; write it like 500MB"),
     "too little memory": (["train", "--memory", "1kB"], "but 1.0 kB are granted on the device"),
     "no config": (["train", "--config", "nope.toml"], "--config nope.toml: there is no such file"),

@@ -68,7 +68,7 @@ def test_a_recipe_holds_what_is_read_with_its_default_and_nothing_else(given, re
     [
         (("--momentum", 0.9), "momentum: 0.9 is not read by the optimizer sgd; give --optimizer momentum or "
          "--optimizer nesterov, or leave --momentum out"),
-        (("--decay", 5), "decay: 5.0 is not read by the schedule constant; give --schedule decay"),
+        (("--decay", 0.5), "decay: 0.5 is not read by the schedule constant; give --schedule decay"),
         (("--schedule", "decay"), "decay: --schedule decay needs it; give for instance --decay 0.1"),
         (("--optimizer", "own.py:lion", "--momentum", 0.5), "own.py:lion, which brings its own; give --opt"),
         (("--model", "logistic", "--hidden", 7), "hidden: 7 is not read by the model logistic; give --model mlp or "
