@@ -85,6 +85,11 @@ def test_a_run_compiles_the_stretch_once_and_the_count_once(small, compilations)
     for changed in ({"learning_rate": 0.3}, {"seed": 5}, {"epochs": 3}, {"patience_steps": 9}):
         epochal.fit(model, small, epochal.Recipe.from_dict(RECIPE.to_dict() | changed))
     assert not {"jit(stretch)", "jit(count_errors)"} & set(compilations), "a new number must not mean a new program"
+    moving = RECIPE.to_dict() | {"optimizer": "momentum"}
+    epochal.fit(model, small, epochal.Recipe.from_dict(moving))
+    compilations.clear()
+    epochal.fit(model, small, epochal.Recipe.from_dict(moving | {"momentum": 0.5}))
+    assert not {"jit(stretch)", "jit(count_errors)"} & set(compilations), "a new number must not mean a new program"
 
 
 def test_the_plan_follows_seed_and_epoch_not_the_run(small):
