@@ -379,7 +379,7 @@ X, Y = blobs(30)
         ({"validation_fraction": 1}, {}, r"validation_fraction: must be above 0 and below 1, None, .* got 1"),
         ({"divisor": 0}, {}, r"divisor: must be a finite number above 0, got 0"),
         ({"class_weight": {"oak": 1}}, {}, r"class_weight: there is no class 'oak'; there are 0, 1, 2"),
-        ({"class_weight": "even"}, {}, r"class_weight: must be balanced, or weights by class name like ash=2,.* got 'even'"),
+        ({"class_weight": "even"}, {}, r"class_weight: must be balanced, or weights by class name .* got 'even'"),
         ({}, {"X": csr_matrix(X)}, r"Sparse data was passed for X.*toarray"),
         ({}, {"X": np.where(X > 1, np.nan, X)}, r"Input X contains NaN"),
         ({}, {"y": np.array(["oak"] * 30, object)}, r"y: has one class, 'oak', in all 30 rows that count"),

@@ -9,10 +9,11 @@ import pytest
 import epochal
 from conftest import blobs
 from epochal import ledger
+from epochal.cli import spaces
 from epochal.dataset import Split
 from epochal.errors import DataError, RecipeError, RunError
 from epochal.score import Score
-from epochal.selection import Choosing, Range, Space, parse
+from epochal.selection import Choosing, Range, Space, Study, parse
 from epochal.selection.candidate import Candidate, Outcome, Standing, Trial, standings
 from epochal.selection.choosing import closed
 from epochal.selection.folds import folds
@@ -272,6 +273,28 @@ def test_a_patience_that_cannot_run_out_is_said_where_it_is_true(small):
         for notes in (training.notes, selected.notes):
             assert len(notes) == said
             assert all(note.startswith(told) and "a smaller patience_steps=…" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("choices", "asked"),
+    [
+        ({"optimizer": "adamw", "schedule": "decay"}, ["optimizer", "schedule", "weight_decay", "decay"]),
+        ({"optimizer": "sgd", "schedule": "constant"}, ["optimizer", "schedule"]),
+        ({"optimizer": "own.py:lion"}, ["optimizer"]),
+    ],
+)
+def test_a_study_is_asked_only_for_what_is_read(choices, asked):
+    axes = {"weight_decay": (1e-4, 1e-3), "decay": (0.1, 1.0), "schedule": ("constant", "decay"),
+            "optimizer": ("sgd", "adamw", "own.py:lion")}  # fmt: skip
+    study, seen = Study.__new__(Study), []  # without Optuna, which a machine may lack
+    study.space = Space(axes, spaces.build, {}, spaces.unread, spaces.DECISIVE)
+
+    class Asked:
+        def suggest_categorical(self, name, values):
+            seen.append(name)
+            return choices.get(name, values[0])
+
+    assert list(study._values(Asked())) == seen == asked
 
 
 def test_too_many_candidates_are_refused():
