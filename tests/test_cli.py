@@ -119,14 +119,14 @@ def test_inspect_tells_and_draws(place):
 MISTAKES = {
     "no such data": (["train", "nope.csv"], "nope.csv: there is no such file or folder"),
     "bad rate": (["train", "--learning-rate", "-1"], "learning_rate: must be above 0, got -1.0"),
-    "no number": (["train", "--batch-size", "x"], 'Invalid value for --batch-size: unable to convert "x" into int'),
+    "no number": (["train", "--batch-size", "x"], "Invalid value for --batch-size: must be a whole number, got 'x'"),
     "unknown option": (["train", "--learning-rat", "1"], "Did you mean --learning-rate"),
     "unknown command": (["trian"], 'Did you mean "train"'),
     "bad choice": (
         ["train", "--optimizer", "sgdd"],
         "optimizer: must be one of sgd, momentum, nesterov, adam, adamw, FILE.py:NAME",
     ),
-    "bad width": (["train", "--hidden", "3y"], "hidden: must be whole numbers joined by x, like 500 or 500x300"),
+    "bad width": (["train", "--hidden", "3y"], "hidden: must be a whole number, or several, like 500 or 500x300"),
     "bad memory": (["train", "--memory", "lots"], "--memory: 'lots' is no amount of memory; write it like 500MB"),
     "too little memory": (["train", "--memory", "1kB"], "but 1.0 kB are granted on the device"),
     "no config": (["train", "--config", "nope.toml"], "--config nope.toml: there is no such file"),

@@ -185,7 +185,7 @@ def test_a_log_that_begins_late_gets_the_whole_history(tool, tmp_path, small):
 
 @pytest.mark.parametrize("schedule", ["constant", "decay", "cosine"])
 def test_the_learning_rate_is_that_of_the_schedule(schedule):
-    recipe = Recipe(epochs=4, learning_rate=0.3, schedule=schedule, decay=2)
+    recipe = Recipe(epochs=4, learning_rate=0.3, schedule=schedule, decay=2.0 if schedule == "decay" else None)
     plain = {"constant": 0.3, "decay": 0.3 / (1 + 2 * 1), "cosine": 0.3 * 0.5 * (1 + math.cos(math.pi * 13 / 40))}
     assert learning_rate(recipe, 10, 13) == pytest.approx(plain[schedule], rel=1e-6)
 

@@ -173,7 +173,7 @@ def test_a_smaller_last_minibatch_is_refused_where_statistics_would_take_it_in(s
     with pytest.raises(
         epochal.RecipeError,
         match=r"batch_size: 101 train rows leave a last minibatch of 5, and the model's statistics \(batch "
-        r"normalisation\) want whole ones; give drop_last=True \(--drop-last\)",
+        r"normalisation\) want whole ones; give drop_last=True",
     ):
         epochal.train(NORM, small, RECIPE)
     whole = epochal.load({"train": blobs(96), "valid": blobs(40, seed=1), "test": blobs(33, seed=2)})

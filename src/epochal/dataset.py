@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from epochal.checks import row_hashes
+from epochal.errors import DataError
 from epochal.known_rows import KnownRows
 from epochal.preprocessing import Preprocessing
 from epochal.reading import Reading
@@ -125,3 +126,12 @@ class Dataset:
         sizes = ", ".join(f"{name} {len(split):,}" for name, split in zip(SPLITS, self, strict=True))
         examples = f"{self.train.x.dtype}{list(self.example_shape)}"
         return f"Dataset({self.source}: {sizes}; {len(self.classes)} classes; {examples})"
+
+
+def check_data(data: object) -> None:
+    """Raise DataError, with the remedy, for what is no `Dataset`."""
+    if not isinstance(data, Dataset):
+        how = "data, label=…" if hasattr(data, "columns") else "data" if not isinstance(data, str) else repr(data)
+        raise DataError(
+            f"data: must be a Dataset, got {type(data).__name__}; make one with epochal.load({how}), and train on that"
+        )

@@ -50,6 +50,11 @@ def option(name: str, value: Any = None) -> str:
     return flag if value is None or value is True else f"{flag} {shlex.quote(str(value))}"
 
 
+def memory(count: int, amount: str) -> str:
+    """The same of the memory on the device: `memory_bytes=344000` in Python, `--memory 344kB` on the command line."""
+    return option("memory", amount.replace(" ", "")) if speaks_of_options() else option("memory_bytes", count)
+
+
 class EpochalError(Exception):
     """Root of every exception raised on purpose; catch it to catch them all."""
 

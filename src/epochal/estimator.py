@@ -29,8 +29,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
     """A classifier in scikit-learn's conventions, trained on the device with early stopping on validation rows.
 
     `model` is "mlp", "logistic", "lenet", or what `epochal.train` takes; `hidden` and `activation` are the width or
-    widths and the activation of a model that is named. The other parameters are the fields of `Recipe`, with its
-    defaults, except that scikit-learn's name for `seed` is `random_state` (None: another in every fit), and these.
+    widths (None: 500) and the activation (None: relu) of mlp and lenet. The other parameters are the fields of
+    `Recipe`, with its defaults (None: the default of `Recipe` where it is read; what is given and not read is
+    refused), except that scikit-learn's name for `seed` is `random_state` (None: another in every fit), and these.
     Where `fit` is given no validation rows, the `validation_fraction` of the train rows is held out, stratified by
     class; None holds nothing out, trains all epochs and keeps the last parameters; "auto" is 0.1 from 10,000 rows on,
     else None. Features are divided by `divisor` on the device: 255 for pixels kept as uint8. `memory` is what rows may
@@ -51,24 +52,24 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self,
         model: Any = "mlp",
         *,
-        hidden: Any = 500,
-        activation: str = "relu",
+        hidden: Any = None,
+        activation: str | None = None,
         learning_rate: float | None = None,
         batch_size: int = 20,
         epochs: int = 100,
         patience_steps: int = 10_000,
         patience_increase: float = 2.0,
-        improvement_threshold: float = 0.995,
+        improvement_threshold: float | None = None,
         improvement_test: float | None = None,
         optimizer: Any = "sgd",
-        momentum: float = 0.9,
-        weight_decay: float = 1e-4,
-        schedule: str = "constant",
-        decay: float = 0.0,
+        momentum: float | None = None,
+        weight_decay: float | None = None,
+        schedule: str | None = None,
+        decay: float | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         shuffle: str = "full",
-        block_rows: int = 1024,
+        block_rows: int | None = None,
         drop_last: bool = False,
         dtype: str = "float32",
         label_smoothing: float = 0.0,

@@ -86,6 +86,13 @@ class Fit:
     folder: Path | None = None
     recorded: Recorded | None = None
 
+    def __repr__(self) -> str:
+        best = f"best validation {self.best.valid} at epoch {self.best.epoch:,} of {len(self.epochs):,}"
+        keys = self.data.test.opens if self.data else ()
+        opened = ledger.opened(self.folder, keys, self.parameters_sha256)
+        kept = f", in {self.folder}" if self.folder else ""
+        return f"Fit({self.model!r}, {best}, stopped by {self.stopped}, test {opened}{kept})"
+
     @property
     def fingerprint(self) -> str | None:
         """The fingerprint of the data that the run was trained on."""

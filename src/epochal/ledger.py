@@ -7,6 +7,7 @@ run, selection or program opened it: a test set that has been looked at often ha
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,19 @@ def openings(keys: Sequence[str], until: dict[str, Any] | None = None) -> int:
     own = journal.line(until)[:-2] if until else None  # the user's ledger adds the run to it
     ordered = sorted(lines)  # a line begins with its time
     return next((number for number, text in enumerate(ordered) if own and text.startswith(own)), len(ordered))
+
+
+def opened(folder: Path | None, keys: Sequence[str], parameters_sha256: str) -> str:
+    """How often the test split was opened for these parameters, in words.
+
+    By the run in `folder`; without one, as far as the user's ledgers of the test rows know.
+    """
+    lines: set[bytes] = set()
+    with suppress(OSError, RuntimeError):
+        for path in [folder / NAME] if folder else map(of_data, keys):
+            lines |= set(journal.lines(path))
+    count = sum(parameters_sha256.encode() in line for line in lines)
+    return {0: "not opened", 1: "opened once"}.get(count, f"opened {count:,} times")
 
 
 def told(before: int) -> str:

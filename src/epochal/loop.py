@@ -13,8 +13,8 @@ import numpy as np
 
 from epochal import parameters
 from epochal.checkpoint import Snapshot
-from epochal.dataset import Dataset
-from epochal.errors import DivergedError, RecipeError
+from epochal.dataset import Dataset, check_data
+from epochal.errors import DivergedError, RecipeError, option
 from epochal.fitted import Epoch, Fit
 from epochal.member import Member
 from epochal.models import adapted
@@ -43,6 +43,7 @@ class Loop:
         own: Functions | None = None,
     ):
         """`own` are the functions of the recipes; left out, they are fetched."""
+        check_data(data)
         self.model = adapted(model, data.example_shape, len(data.classes))
         self.data, self.memory_bytes = data, memory_bytes
         self.plan = _order(recipes, len(data.train))
@@ -203,11 +204,12 @@ def _order(recipes: Sequence[Recipe], rows: int) -> Plan | Plans:
     """The plan of all, or where their seeds differ, side by side, that of each."""
     plans = []
     for recipe in recipes:
-        plan = Plan(rows, recipe.batch_size, recipe.shuffle, recipe.drop_last, recipe.seed, recipe.block_rows)
+        block_rows = recipe.block_rows or 1  # None where there are no blocks
+        plan = Plan(rows, recipe.batch_size, recipe.shuffle, recipe.drop_last, recipe.seed, block_rows)
         if plan.steps == 0:
             raise RecipeError(
                 f"batch_size: {recipe.batch_size:,} is more than the {rows:,} train rows, and drop_last leaves the "
-                f"smaller minibatch out; take a smaller batch_size, or keep the last minibatch"
+                f"smaller minibatch out; take a smaller {option('batch_size')}, or keep the last minibatch"
             )
         plans.append(plan)
     return _beside(plans)
@@ -226,5 +228,5 @@ def _check_whole(program: Program, recipe: Recipe, rows: int) -> None:
     if rows % recipe.batch_size and not recipe.drop_last and program.keeps_statistics:
         raise RecipeError(
             f"batch_size: {rows:,} train rows leave a last minibatch of {rows % recipe.batch_size:,}, and the model's "
-            f"statistics (batch normalisation) want whole ones; give drop_last=True (--drop-last)"
+            f"statistics (batch normalisation) want whole ones; give {option('drop_last', True)}"
         )

@@ -23,7 +23,10 @@ class Member:
     def __init__(self, recipe: Recipe, steps_per_epoch: int):
         self.recipe, self.steps_per_epoch = recipe, steps_per_epoch
         self.rule = Patience(
-            recipe.patience_steps, recipe.patience_increase, recipe.improvement_threshold, level=recipe.improvement_test
+            recipe.patience_steps,
+            recipe.patience_increase,
+            recipe.improvement_threshold or 1.0,  # None beside a test, in whose place it would be
+            level=recipe.improvement_test,
         )
         self.step = 0
         self.epochs: list[Epoch] = []

@@ -30,10 +30,10 @@ class Knobs(NamedTuple):
 
     @classmethod
     def of(cls, recipe: Recipe, steps_per_epoch: int) -> "Knobs":
-        """The numbers of `recipe`, not yet arrays; 0 for a learning rate that an optax transformation brings itself."""
+        """The numbers of `recipe`, not yet arrays; 0 for those that nothing reads."""
         return cls(
-            recipe.learning_rate or 0, recipe.decay, recipe.momentum, recipe.weight_decay, recipe.l1, recipe.l2,
-            recipe.label_smoothing, steps_per_epoch, max(1, steps_per_epoch * recipe.epochs),
+            recipe.learning_rate or 0, recipe.decay or 0, recipe.momentum or 0, recipe.weight_decay or 0, recipe.l1,
+            recipe.l2, recipe.label_smoothing, steps_per_epoch, max(1, steps_per_epoch * recipe.epochs),
         )  # fmt: skip
 
 

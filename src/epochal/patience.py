@@ -8,6 +8,7 @@ zero; here `step` counts the updates done, so `iter` is `step - 1`. After every 
 from dataclasses import dataclass, replace
 from math import ceil
 
+from epochal.errors import option
 from epochal.statistics import improvement
 
 
@@ -60,6 +61,24 @@ class Patience:
         out, if that comes first.
         """
         return min((step // frequency + 1) * frequency, self.steps + 1)
+
+
+def endless(patience_steps: int, epochs: int, steps_per_epoch: int) -> str | None:
+    """What there is to say where the patience cannot run out before the last epoch ends; None where it can.
+
+    >>> endless(10_000, 100, 12)[:80]
+    'patience of 10,000 steps cannot run out in 100 epochs of 12 steps (1,200 steps):'
+    >>> endless(1_199, 100, 12) is None
+    True
+    """
+    steps = epochs * steps_per_epoch
+    if patience_steps < steps:
+        return None
+    epoch = f"{epochs:,} epoch{'s' * (epochs > 1)} of {steps_per_epoch:,} steps ({steps:,} steps)"
+    return (
+        f"patience of {patience_steps:,} steps cannot run out in {epoch}: only the epochs end this training; a smaller "
+        f"{option('patience_steps')} lets the validation end it"
+    )
 
 
 def validation_frequency(steps_per_epoch: int, patience_steps: int) -> int:

@@ -12,7 +12,7 @@ from epochal import contracts, epoch, parameters
 from epochal.chunked import planned
 from epochal.dataset import Dataset, Split
 from epochal.epoch import Rows, Spec, State
-from epochal.errors import CapacityError
+from epochal.errors import CapacityError, option, speaks_of_options
 from epochal.models import Model, computed, parted
 from epochal.optimizers import Knobs
 from epochal.own import NONE, Functions, functions
@@ -45,8 +45,8 @@ class Program:
         """
         self.own = own or functions(recipe)
         self.spec = Spec(
-            model, self.own.optimizer, recipe.schedule, bool(recipe.l1 or recipe.l2), bool(recipe.label_smoothing),
-            self.own.loss, self.own.augment, len(members),
+            model, self.own.optimizer, recipe.schedule or "constant", bool(recipe.l1 or recipe.l2),
+            bool(recipe.label_smoothing), self.own.loss, self.own.augment, len(members),
         )  # fmt: skip
         self.recipe, self.example_shape, self.classes = recipe, example_shape, classes
         self.memory_bytes, self.members = memory_bytes, tuple(members)
@@ -79,8 +79,8 @@ class Program:
         residency = decide(needs, self.granted())
         if residency.kind == "chunked" and isinstance(plan, Plans):
             raise CapacityError(
-                f"{residency.why}; members with seeds of their own want every row at hand: grant more with --memory, "
-                f"or train one after another"
+                f"{residency.why}; members with seeds of their own want every row at hand: grant more with "
+                f"{option('memory') if speaks_of_options() else option('memory_bytes')}, or train one after another"
             )
         if residency.kind == "chunked":
             self._compile(plan, train, residency.chunk_steps * plan.numbers, planned(residency.chunk_steps))

@@ -7,8 +7,9 @@ from math import isfinite
 from numbers import Real
 from typing import Any, Literal, Self, get_args
 
-from epochal import userfile
-from epochal.errors import RecipeError
+from epochal import class_weights, userfile
+from epochal.errors import RecipeError, option
+from epochal.unread import default, unread
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Schedule = Literal["constant", "decay", "cosine"]
@@ -16,7 +17,9 @@ Shuffle = Literal["full", "blocks", "none"]
 Dtype = Literal["float32", "float64"]
 AUGMENTATIONS = ("shift", "flip")
 
-_RATES = {"sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "adam": 0.001, "adamw": 0.001}
+_RATES: Mapping[str, float] = {"sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "adam": 0.001, "adamw": 0.001}
+
+_CONSTANT: Mapping[str, str] = dict.fromkeys(_RATES, "constant")
 
 
 def _within(default: Any, **limits: float) -> Any:
@@ -24,11 +27,20 @@ def _within(default: Any, **limits: float) -> Any:
     return field(default=default, metadata=limits)
 
 
+def _where(other: str, defaults: Mapping[Any, Any], kind: type = float, **limits: float) -> Any:
+    """A field that is read only where the field `other` has one of the values in `defaults`; there, these apply."""
+    return field(default=None, metadata={"read_by": {other: defaults}, "kind": kind, **limits})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All hyper-parameters of a run. Raises RecipeError, naming field, value and range, where one makes no sense."""
+    """All hyper-parameters of a run. Raises RecipeError, naming field, value and range, where one makes no sense.
 
-    learning_rate: float | None = _within(None, above=0)
+    Some are read only where another has a certain value, as the momentum by the optimizers momentum and nesterov: given
+    elsewhere, they are refused. Left out, they are the default where they are read, and None where nothing reads them.
+    """
+
+    learning_rate: float | None = _where("optimizer", _RATES, above=0)
     """Step size. Left out: 0.1 for sgd, 0.01 for momentum and nesterov, 0.001 for adam and adamw."""
 
     batch_size: int = _within(20, least=1)
@@ -43,8 +55,9 @@ class Recipe:
     patience_increase: float = _within(2.0, least=1)
     """A new best at update t extends the patience to this times t."""
 
-    improvement_threshold: float = _within(0.995, above=0, most=1)
-    """Only a validation error below this times the best extends the patience."""
+    improvement_threshold: float | None = _where("improvement_test", {None: 0.995}, above=0, most=1)
+    """Only a validation error below this times the best extends the patience. Left out: 0.995, unless
+    improvement_test is given."""
 
     improvement_test: float | None = _within(None, above=0, below=1)
     """In place of the threshold: only an improvement significant at this level (0.05, say) extends the patience."""
@@ -53,17 +66,18 @@ class Recipe:
     """The update rule: a name, or any optax transformation, which brings its own learning rate: FILE.py:NAME, or from
     Python the object."""
 
-    momentum: float = _within(0.9, least=0, below=1)
-    """Decay of the velocity, for momentum and nesterov."""
+    momentum: float | None = _where("optimizer", {"momentum": 0.9, "nesterov": 0.9}, least=0, below=1)
+    """Decay of the velocity, for the optimizers momentum and nesterov. Left out: 0.9."""
 
-    weight_decay: float = _within(1e-4, least=0)
-    """Decoupled weight decay, for adamw."""
+    weight_decay: float | None = _where("optimizer", {"adamw": 1e-4}, least=0)
+    """Decoupled weight decay, for the optimizer adamw. Left out: 0.0001."""
 
-    schedule: Schedule = "constant"
-    """How the learning rate changes: not at all, as rate / (1 + decay * epoch), or by a cosine to zero."""
+    schedule: Schedule | None = _where("optimizer", _CONSTANT, str)  # noqa: RUF009, a field as the others
+    """How the learning rate of a named optimizer changes: constant (left out), decay as rate / (1 + decay * epoch),
+    cosine to zero."""
 
-    decay: float = _within(0.0, least=0)
-    """d in rate / (1 + d * epoch), epochs from 0, for the schedule decay."""
+    decay: float | None = _where("schedule", {"decay": None}, least=0)
+    """d in rate / (1 + d * epoch), epochs from 0: the schedule decay needs it, nothing else reads it."""
 
     l1: float = _within(0.0, least=0)
     """Weight in the loss of the sum of absolute weights."""
@@ -74,8 +88,8 @@ class Recipe:
     shuffle: Shuffle = "full"
     """Order of the rows: a new permutation every epoch, blocks of rows shuffled within windows, or as they are."""
 
-    block_rows: int = _within(1024, least=1)
-    """Rows in a block, for the shuffle blocks."""
+    block_rows: int | None = _where("shuffle", {"blocks": 1024}, int, least=1)
+    """Rows in a block, for the shuffle blocks. Left out: 1024."""
 
     drop_last: bool = False
     """Leave out the last minibatch of an epoch where it is smaller than the others."""
@@ -89,8 +103,9 @@ class Recipe:
     label_smoothing: float = _within(0.0, least=0, below=1)
     """Part of the loss that asks for equal probabilities of all classes (Szegedy et al., CVPR 2016)."""
 
-    class_weight: Literal["balanced"] | Any = None
-    """What the rows of a class count in the loss: balanced (all classes the same), or from Python weights by name."""
+    class_weight: Any = None
+    """What the rows of a class count in the loss: balanced (all classes the same), or weights by name as ash=2,oak=0.5
+    (1 for a class that is not named); from Python also a mapping."""
 
     loss: Any = None
     """In place of the negative log-likelihood: FILE.py:NAME, or from Python a function (logits, y) -> loss per row."""
@@ -105,21 +120,30 @@ class Recipe:
             if knob.name == "optimizer":
                 object.__setattr__(self, knob.name, _optimizer(value))
             elif knob.name in _CHOICES:
-                _check_choice(knob.name, value)
+                if value is not None or knob.default is not None:
+                    _check_choice(knob.name, value)
             elif knob.name in _FUNCTIONS:
                 object.__setattr__(self, knob.name, _function(knob.name, value))
             elif knob.name == "class_weight":
-                _check_class_weight(value)
+                object.__setattr__(self, knob.name, class_weights.checked(value))
             elif value is not None:
-                kind = float if knob.default is None else type(knob.default)
+                kind = knob.metadata.get("kind", float) if knob.default is None else type(knob.default)
                 object.__setattr__(self, knob.name, _checked(knob.name, value, kind, knob.metadata))
-        if isinstance(self.optimizer, str) and not userfile.is_reference(self.optimizer):
-            if self.learning_rate is None:
-                object.__setattr__(self, "learning_rate", _RATES[self.optimizer])
-        elif self.learning_rate is not None:
+        self._settle()
+
+    def _settle(self) -> None:
+        """Put defaults where they are read. Raises RecipeError for a value that nothing reads."""
+        for knob in fields(self):
+            if "read_by" not in knob.metadata:
+                continue
+            value, reason = getattr(self, knob.name), unread(Recipe, vars(self), knob.name)
+            if value is None and reason is None:
+                object.__setattr__(self, knob.name, default(Recipe, vars(self), knob.name))
+            elif value is not None and reason is not None:
+                raise reason.refusal(knob.name, value)
+        if self.schedule == "decay" and self.decay is None:
             raise RecipeError(
-                f"learning_rate: an optax transformation brings its own, got {self.learning_rate!r} besides; "
-                f"give the rate to the transformation and leave learning_rate out"
+                f"decay: {option('schedule', 'decay')} needs it; give for instance {option('decay', 0.1)}"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,6 +151,8 @@ class Recipe:
         values = {knob.name: getattr(self, knob.name) for knob in fields(self)}
         for name in self.by_value:
             values[name] = repr(values[name])
+        if isinstance(self.class_weight, Mapping):
+            values["class_weight"] = class_weights.text(self.class_weight)
         return {name: value for name, value in values.items() if value is not None}
 
     @property
@@ -185,16 +211,6 @@ def _function(name: str, value: Any) -> Any:
         return value
     also = f"{', '.join(AUGMENTATIONS)} (or both joined by +), " if name == "augment" else ""
     raise RecipeError(f"{name}: must be {also}FILE.py:NAME, or from Python a function, got {value!r}")
-
-
-def _check_class_weight(value: Any) -> None:
-    if value is None or value == "balanced":
-        return
-    if not isinstance(value, Mapping):
-        raise RecipeError(f"class_weight: must be 'balanced', or weights by class name, got {value!r}")
-    for name, weight in value.items():
-        if isinstance(weight, bool) or not isinstance(weight, Real) or not isfinite(weight) or weight < 0:
-            raise RecipeError(f"class_weight: {name}: must be a finite number of at least 0, got {weight!r}")
 
 
 def _checked(name: str, value: Any, kind: type, limits: Mapping[str, Any]) -> Any:

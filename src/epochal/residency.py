@@ -12,7 +12,7 @@ from jax import Array
 from epochal.chunked import Chunked, planned
 from epochal.dataset import Split
 from epochal.epoch import SCORING_BLOCK, Rows
-from epochal.errors import CapacityError
+from epochal.errors import CapacityError, memory, option
 from epochal.lending import frozen
 from epochal.memory import format_bytes
 from epochal.placement import HostRows, Placed, Work, put, put_rows
@@ -127,7 +127,7 @@ def decide(needs: Needs, granted: int) -> Residency:
         raise CapacityError(
             f"two chunks of one minibatch do not fit: {needs.batch_size:,} rows of {format_bytes(needs.row_bytes)} and "
             f"{format_bytes(needs.program)} for the program, but {format_bytes(granted)} are granted on the device;\n"
-            f"grant {format_bytes(_least(needs))} with --memory, or take a smaller --batch-size"
+            f"grant {_memory(_least(needs))}, or take a smaller {option('batch_size')}"
         )
     chunks = -(-needs.steps // chunk_steps)
     chunk_steps = -(-needs.steps // chunks)
@@ -142,7 +142,7 @@ def scoring(rows: int, row_bytes: int, granted: int) -> Residency:
     if block_rows < 1:
         raise CapacityError(
             f"two rows of {format_bytes(row_bytes)} do not fit the {format_bytes(granted)} granted on the device;\n"
-            f"grant {format_bytes(BUFFERS * row_bytes)} with --memory"
+            f"grant {_memory(BUFFERS * row_bytes)}"
         )
     if block_rows == rows:
         why = f"{format_bytes(rows * row_bytes)} of {format_bytes(granted)}"
@@ -180,6 +180,10 @@ def place(
     number = np.arange(len(split), dtype=np.int32) if numbered else None
     rows = HostRows(as_array(split.x), split.y, split.weight if plan else None, number)
     return Resident(put_rows(rows, split.divisor, dtype), plan)
+
+
+def _memory(count: int) -> str:
+    return memory(count, format_bytes(count))
 
 
 def _excess(needed: int, granted: int) -> str:

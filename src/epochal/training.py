@@ -12,6 +12,7 @@ from epochal.loop import Loop
 from epochal.member import check_finite
 from epochal.models import Model
 from epochal.own import Functions
+from epochal.patience import endless
 from epochal.recipe import Recipe
 from epochal.score import Score
 
@@ -76,6 +77,17 @@ class Training(Loop, Iterator[Epoch]):
     def last_step(self) -> int:
         """The update at which training ends, if validation brings no more patience."""
         return min(self.recipe.epochs * self.plan.steps, self.member.rule.steps + 1)
+
+    def __repr__(self) -> str:
+        done = f"{len(self.epochs):,} of at most {self.recipe.epochs:,} epochs"
+        best = f", best validation {self.best.valid} at epoch {self.best.epoch:,}" if self.best else ""
+        return f"Training({self.model!r}, {done}{best}, {self.stopped or 'going on'})"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing before it begins, such as a patience that cannot run out; commands print it."""
+        note = endless(self.recipe.patience_steps, self.recipe.epochs, self.plan.steps)
+        return () if note is None else (note,)
 
     def snapshot(self) -> Snapshot:
         """The run as it is between two stretches, copied to the host. Raises DivergedError where it is not finite."""

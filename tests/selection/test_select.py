@@ -9,16 +9,17 @@ import pytest
 import epochal
 from conftest import blobs
 from epochal import ledger
+from epochal.cli import spaces
 from epochal.dataset import Split
 from epochal.errors import DataError, RecipeError, RunError
 from epochal.score import Score
-from epochal.selection import Choosing, Range, Space, parse
+from epochal.selection import Choosing, Range, Space, Study, parse
 from epochal.selection.candidate import Candidate, Outcome, Standing, Trial, standings
 from epochal.selection.choosing import closed
 from epochal.selection.folds import folds
 from epochal.selection.grouping import ALONE, BY_SEED, TOGETHER, groups, ways
 from epochal.selection.halving import rungs
-from epochal.selection.pace import decide
+from epochal.selection.pace import asked, fitting, measured, ruled
 from epochal.selection.plot import svg
 from epochal.selection.table import csv_text, text
 
@@ -39,7 +40,7 @@ def test_the_lowest_validation_error_is_chosen_and_kept(small, tmp_path):
     assert opened.parameters_sha256 == selected.fit.parameters_sha256
     np.testing.assert_allclose(opened.predict_proba(small.test.x), alone.predict_proba(small.test.x), rtol=1e-9)
     assert (opened.stopped, len(opened.epochs), opened.steps) == ("epochs", 4, 24)
-    with pytest.raises(RunError, match="holds a selection; go on with `epochal resume"):
+    with pytest.raises(RunError, match=r"holds a selection; go on with epochal.selection.resume\("):
         epochal.select(epochal.logistic(), small, RATES, out=tmp_path / "s")
 
 
@@ -222,10 +223,87 @@ def test_trials_that_do_not_fit_together_are_trained_one_after_another():
             raise epochal.CapacityError("too much; grant more")
         raise AssertionError("measured")
 
-    assert decide(found, make, "always", 3) == (ALONE, "2 one after another: too much; grant more")
+    assert fitting(asked(found, "always"), found, make) == (ALONE, "2 one after another: too much; grant more")
+    assert fitting(ruled(found, "gpu", 10), found, make) == (ALONE, "2 one after another: too much; grant more")
     with pytest.raises(AssertionError, match="measured"):
-        decide(found, make, "auto", 3)
-    assert decide(found, make, "never", 3).way == ALONE
+        measured(found, make, 3)
+    assert fitting(asked(found, "never"), found, make).way == ALONE
+
+
+def test_the_way_is_a_pure_matter_of_device_size_and_seeds():
+    group = [Trial(number, seed, 0) for number in range(3) for seed in range(2)]
+    found = {TOGETHER: [group], BY_SEED: [group[::2], group[1::2]], ALONE: [[trial] for trial in group]}
+    one_seed = {TOGETHER: [group[::2]], ALONE: [[trial] for trial in group[::2]]}
+    for platform, parameters, of, way in (
+        ("cpu", 7_850, one_seed, TOGETHER), ("cpu", 7_850, found, BY_SEED), ("cpu", 50_001, found, ALONE),
+        ("cpu", 397_510, one_seed, ALONE), ("gpu", 397_510, found, TOGETHER), ("tpu", 50, one_seed, TOGETHER),
+        ("cpu", 7_850, {TOGETHER: [group[:1]], ALONE: [group[:1]]}, ALONE),
+    ):  # fmt: skip
+        assert ruled(of, platform, parameters) == ruled(of, platform, parameters)
+        assert ruled(of, platform, parameters).way == way, (platform, parameters)
+
+
+def test_no_clock_decides_unless_it_is_asked_for(small, monkeypatch):
+    asks = []
+    monkeypatch.setattr("epochal.selection.pace.seconds_per_epoch", lambda make, part: asks.append(len(part)) or 2.0)
+    selected = epochal.select("logistic", small, RATES[:2])
+    assert asks == []
+    assert not any("measured" in note for note in selected.notes)
+    selected = epochal.select("logistic", small, RATES[:2], together="measure")
+    assert asks == [2, 1]
+    assert "the way of training is measured: another time near ties may rank differently" in selected.notes
+
+
+def test_equal_candidates_are_trained_once_and_counted(small):
+    recipes = [BASE, replace(BASE, seed=1), replace(BASE), replace(BASE, class_weight={"0": 1.0}), BASE]
+    selected = epochal.select(["logistic", epochal.logistic()], small, recipes)
+    assert len(selected.standings) == 3
+    assert "7 of 10 candidates have the model and the recipe of an earlier one: each is trained once" in selected.notes
+    assert not any("earlier one" in note for note in epochal.select("logistic", small, RATES[:2]).notes)
+
+
+def test_a_patience_that_cannot_run_out_is_said_where_it_is_true(small):
+    steps = epochal.train("logistic", small, BASE).plan.steps * BASE.epochs
+    for patience, said in ((steps - 1, 0), (steps, 1)):
+        recipe = replace(BASE, patience_steps=patience)
+        selected = epochal.select("logistic", small, [recipe, replace(recipe, l2=0.1)])
+        training = epochal.train("logistic", small, recipe)
+        told = (
+            f"patience of {patience:,} steps cannot run out in 4 epochs of {steps // 4} steps ({steps} steps): only the"
+        )
+        for notes in (training.notes, selected.notes):
+            assert len(notes) == said
+            assert all(note.startswith(told) and "a smaller patience_steps=…" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("choices", "asked"),
+    [
+        ({"optimizer": "adamw", "schedule": "decay"}, ["optimizer", "schedule", "weight_decay", "decay"]),
+        ({"optimizer": "sgd", "schedule": "constant"}, ["optimizer", "schedule"]),
+        ({"optimizer": "own.py:lion"}, ["optimizer"]),
+    ],
+)
+def test_a_study_is_asked_only_for_what_is_read(choices, asked):
+    axes = {"weight_decay": (1e-4, 1e-3), "decay": (0.1, 1.0), "schedule": ("constant", "decay"),
+            "optimizer": ("sgd", "adamw", "own.py:lion")}  # fmt: skip
+    study, seen = Study.__new__(Study), []  # without Optuna, which a machine may lack
+    study.space = Space(axes, spaces.build, {}, spaces.unread, spaces.DECISIVE)
+
+    class Asked:
+        def suggest_categorical(self, name, values):
+            seen.append(name)
+            return choices.get(name, values[0])
+
+    assert list(study._values(Asked())) == seen == asked
+
+
+def test_too_many_candidates_are_refused():
+    with pytest.raises(RecipeError, match=r"the lists make 1,000,000 candidates, at most are 100,000; .* trials=100"):
+        _space(l1=tuple(range(1000)), l2=tuple(range(1000))).grid()
+    with pytest.raises(RecipeError, match="trials: must be a whole number from 1 to 100,000, got 1,000,000,000"):
+        _space(l1=Range(0.1, 1.0)).draws(10**9, 0)
+    assert len(_space(l1=(0.1, 0.2)).draws(100_000, 0)) == 2, "it ends where there are no more"
 
 
 def test_text_becomes_lists_and_ranges_or_an_error_that_names_it():
@@ -242,7 +320,7 @@ def _space(**axes):
 
 
 def test_draws_are_reproducible_spread_on_a_log_scale_and_within_bounds():
-    space = _space(learning_rate=Range(1e-4, 1e-1), batch_size=Range(5, 50), momentum=(0.5, 0.9))
+    space = _space(learning_rate=Range(1e-4, 1e-1), batch_size=Range(5, 50), l2=(0.5, 0.9))
     drawn = [candidate.varied for candidate in space.draws(300, seed=3)]
     assert drawn == [candidate.varied for candidate in space.draws(300, seed=3)]
     assert drawn[:5] == [candidate.varied for candidate in space.draws(5, seed=3)], "more draws go on where fewer ended"
@@ -254,8 +332,8 @@ def test_draws_are_reproducible_spread_on_a_log_scale_and_within_bounds():
     sizes = {values["batch_size"] for values in drawn}
     assert sizes <= set(range(5, 51))
     assert len(sizes) > 40
-    assert len(_space(momentum=(0.5, 0.9)).draws(10, 0)) == 2, "no candidate twice"
-    with pytest.raises(RecipeError, match=r"learning_rate: 0.0001..0.1 is a range; say how many draws with --trials"):
+    assert len(_space(l2=(0.5, 0.9)).draws(10, 0)) == 2, "no candidate twice"
+    with pytest.raises(RecipeError, match=r"learning_rate: 0.0001..0.1 is a range; say how many draws with trials=…"):
         space.grid()
 
 

@@ -1,6 +1,7 @@
 """`epochal select`, `resume` and `compare` as a user runs them: processes, signals, files."""
 
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -99,9 +100,19 @@ def test_two_runs_are_compared_on_the_same_rows(place, selected):
         (("--learning-rate", "fast"), "learning_rate: must be a finite number, got 'fast'"),
         (("--hidden", "10,0"), "hidden: every width must be at least 1"),
         (("--model", "forest"), "model: must be one of logistic"),
-        (("--kernel-size", "big"), "kernel_size: must be a whole number"),
+        (("--model", "lenet", "--kernel-size", "big"), "kernel_size: must be a whole number"),
         (("--optuna", "sqlite:///x.db"), "--optuna STORAGE and --study NAME go together"),
-        (("--trials", "0"), "trials: must be at least 1, got 0"),
+        (("--trials", "0"), "trials: must be a whole number from 1 to 100,000, got 0"),
+        (("--trials", "1e20"), "trials: must be a whole number from 1 to 100,000, got 100,000,000,000,000,000,000"),
+        (
+            ("--optimizer", "sgd,adam", "--momentum", "0.5,0.9"),
+            "momentum: 0.5,0.9 is not read by the optimizer sgd; give",
+        ),
+        (("--optimizer", "foo", "--momentum", "0.5,0.9"), "optimizer: must be one of sgd"),
+        (("--model", "logistic", "--hidden", "5..9", "--trials", 3), "hidden: 5..9 is not read by the model logistic"),
+        (("--batch", 3), "batch: 3 is not read without --optuna; give that as well, or leave --batch out"),
+        (("--factor", 3), "factor: 3 is not read without --halving"),
+        (("--search-seed", 0), "search_seed: 0 is not read without --trials"),
         (("--refit-steps", "0"), "refit_steps: must be a whole number from 1"),
     ],
 )
@@ -112,7 +123,49 @@ def test_bad_input_is_named(tmp_path, words, told):
     assert "Traceback" not in done.stderr
 
 
-SLOW = (*GRID[:-1], 60, "--seeds", 2, "--together", "always", "--checkpoint-seconds", 0)
+def test_candidates_that_differ_in_what_they_do_not_read_are_one(tmp_path):
+    words = ("--model", "logistic,mlp", "--hidden", "4,8", "--optimizer", "sgd,momentum", "--momentum", "0.5,0.9")
+    done = epochal("select", *words, "--epochs", 1, "--out", "s", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for note in (
+        "note: hidden is not read by the model logistic and momentum is not read by the optimizer sgd: "
+        "4 candidates are one",
+        "note: hidden is not read by the model logistic: 4 candidates are 2",
+        "note: momentum is not read by the optimizer sgd: 4 candidates are 2",
+        "note: patience of 10,000 steps cannot run out in 1 epoch of 63 steps (63 steps): only the epochs end this "
+        "training; a smaller --patience-steps lets the validation end it",
+    ):
+        assert done.stderr.count(note + "\n") == 1, note
+    found = rows_of(tmp_path / "s" / "results.csv")
+    told = {(row["model"], row["hidden"], row["optimizer"], row["momentum"]) for row in found}
+    hidden = [("logistic", ""), ("mlp", "4"), ("mlp", "8")]
+    moving = [("sgd", ""), ("momentum", "0.5"), ("momentum", "0.9")]
+    assert told == {(*model, *optimizer) for model in hidden for optimizer in moving}
+    assert len(found) == 9
+    sgd = next(line for line in done.stdout.splitlines() if "logistic" in line and "sgd" in line)
+    assert sgd.split()[1:5] == ["logistic", "–", "sgd", "–"]
+
+
+def test_random_draws_and_optuna_leave_out_what_is_not_read(tmp_path):
+    words = ("select", "--model", "logistic", "--optimizer", "sgd,adamw", "--weight-decay", "1e-5..1e-2", "--epochs", 1)
+    searches = [("--trials", 6)]
+    if importlib.util.find_spec("optuna"):
+        searches.append(("--trials", 6, "--optuna", f"sqlite:///{tmp_path / 'x.db'}", "--study", "x", "--batch", 3))
+    for search in searches:
+        found = [one["varied"] for one in result(*words, *search, cwd=tmp_path)["candidates"]]
+        assert len(found) == 6
+        assert {one["optimizer"] for one in found} == {"sgd", "adamw"}
+        assert all(("weight_decay" in one) == (one["optimizer"] == "adamw") for one in found)
+        if len(search) == 2:
+            assert [one["optimizer"] for one in found].count("sgd") == 1, "no candidate twice"
+
+
+def test_class_weights_are_compared_by_semicolons(tmp_path):
+    told = result("select", "--class-weight", "balanced;3=2,4=0.5", "--epochs", 1, "--hidden", 4, cwd=tmp_path)
+    assert {one["varied"]["class_weight"] for one in told["candidates"]} == {"balanced", "3=2,4=0.5"}
+
+
+SLOW = (*GRID[:-1], 60, "--seeds", 2, "--checkpoint-seconds", 0)
 
 
 def _begun(place: Path, out: str) -> subprocess.Popen[str]:
@@ -127,6 +180,7 @@ def _begun(place: Path, out: str) -> subprocess.Popen[str]:
 
 def test_a_killed_and_an_interrupted_selection_end_with_the_same_table(place):
     whole = result(*SLOW, "--out", "whole", cwd=place)
+    assert whole["ways"] == ["by seed"], "by the rule, without a clock"
     killed = _begun(place, "killed")
     killed.kill()
     killed.communicate()

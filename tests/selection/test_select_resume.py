@@ -59,6 +59,20 @@ def test_stopped_after_any_stretch_it_ends_with_the_same_table_and_does_no_step_
         assert sum(steps) == total, f"stopped after stretch {place}, steps are done twice or left out"
 
 
+def test_the_way_that_was_taken_is_kept_whatever_the_rule_says_later(small, tmp_path, monkeypatch):
+    session = _begun(small, tmp_path / "s")
+    next(moments := session.moments())
+    session.stop()
+    list(moments)
+    session.close()
+    monkeypatch.setattr("epochal.selection.selecting.ruled", None)  # whoever asks it fails
+    whole = _begun(small, tmp_path / "whole", together="always")
+    list(whole.moments())
+    table = csv_text(whole.finish().standings)
+    whole.close()
+    assert csv_text(resume(tmp_path / "s", small).standings) == table
+
+
 def test_a_loop_that_had_become_narrow_goes_on_as_narrow(small, tmp_path, monkeypatch):
     """A program of another width may round differently: its members have to be those that it had."""
     candidates = [

@@ -18,15 +18,17 @@ from cyclopts.config import Toml
 
 from epochal import __version__
 from epochal.cli.compilation import keep_programs
+from epochal.cli.conversion import converted, usage
 from epochal.cli.signals import Interrupted
 from epochal.errors import DataWarning, EpochalError, speak_of_options
+from epochal.unread import UnreadError
 
 app = App(
     name="epochal",
     help="Train classifiers with the data set resident on the device. Start with: epochal train",
     version=__version__,
     result_action="return_value",
-    default_parameter=Parameter(negative_iterable=()),
+    default_parameter=Parameter(negative_iterable=(), converter=converted),
 )
 COMMANDS = (
     "train", "select", "resume", "evaluate", "compare", "predict", "inspect", "export", "reproduce", "bench", "doctor",
@@ -51,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code or 0
     except CycloptsError as error:
-        return _fail(words, f"{error} See: epochal {_command(words)}--help", 2)
+        return _fail(words, f"{usage(error)} See: epochal {_command(words)}--help", 2)
+    except UnreadError as error:
+        return _fail(words, f"{error}{_configured(words)}", error.exit_code)
     except EpochalError as error:
         return _fail(words, str(error), error.exit_code)
     except Interrupted as signal:
@@ -73,9 +77,19 @@ def _speak_utf8() -> None:
             stream.reconfigure(encoding="utf-8")
 
 
-def _config(words: list[str]) -> tuple[Any, ...]:
+def _config_path(words: list[str]) -> str | None:
     path = next((after for word, after in pairwise(words) if word == "--config"), None)
-    path = next((word.removeprefix("--config=") for word in words if word.startswith("--config=")), path)
+    return next((word.removeprefix("--config=") for word in words if word.startswith("--config=")), path)
+
+
+def _configured(words: list[str]) -> str:
+    """Where an option may stand that the user has not typed."""
+    path = _config_path(words)
+    return "" if path is None else f" (options of {path} count as given)"
+
+
+def _config(words: list[str]) -> tuple[Any, ...]:
+    path = _config_path(words)
     if path is None:
         return ()
     if not Path(path).is_file():

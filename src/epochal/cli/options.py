@@ -26,35 +26,24 @@ class Architecture:
     """The model: one of these, or FILE.py:NAME, which names an epochal.Model, a module of Flax or Equinox, or what
     makes one."""
 
-    hidden: str = "500"
-    """Width of the hidden layer; several layers of an mlp as 500x300."""
+    hidden: str | None = None
+    """Width of the hidden layer of mlp and lenet; several layers of an mlp as 500x300. Left out: 500."""
 
-    activation: Literal["relu", "tanh", "sigmoid"] = "relu"
-    """Of the hidden layers; the tutorials use tanh."""
+    activation: Literal["relu", "tanh", "sigmoid"] | None = None
+    """Of the hidden layers of mlp and lenet; the tutorials use tanh. Left out: relu."""
 
-    kernels: str = "20x50"
-    """Feature maps of lenet's two convolutions."""
+    kernels: str | None = None
+    """Feature maps of lenet's two convolutions. Left out: 20x50."""
 
-    kernel_size: int = 5
-    """Side of lenet's convolution kernels."""
+    kernel_size: int | None = None
+    """Side of lenet's convolution kernels. Left out: 5."""
 
     def build(self) -> "Model | str":
         """The model, or the absolute form of FILE.py:NAME. Raises RecipeError."""
-        from epochal import userfile
-        from epochal.models import BUILT_IN, lenet, logistic, mlp
+        from epochal.models.built_in import named
 
-        if userfile.is_reference(self.model):
-            return userfile.absolute(self.model)
-        if self.model not in BUILT_IN:
-            raise RecipeError(f"model: must be one of {', '.join(BUILT_IN)}, or FILE.py:NAME, got {self.model!r}")
-        if self.model == "logistic":
-            return logistic()
-        if self.model == "mlp":
-            return mlp(numbers(self.hidden, "hidden"), self.activation)
-        widths = numbers(self.hidden, "hidden")
-        if len(widths) != 1:
-            raise RecipeError(f"hidden: lenet has one hidden layer, got {self.hidden!r}; give one width")
-        return lenet(numbers(self.kernels, "kernels"), widths[0], self.kernel_size, self.activation)
+        options = dict(vars(self))
+        return named(options.pop("model"), options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +64,6 @@ class Keep:
         from epochal.keeping import Keeping
 
         return Keeping(**vars(self))
-
-
-def numbers(text: str, name: str) -> list[int]:
-    """`500x300` as [500, 300]. Raises RecipeError."""
-    try:
-        return [int(part) for part in str(text).split("x")]
-    except ValueError:
-        raise RecipeError(f"{name}: must be whole numbers joined by x, like 500 or 500x300, got {text!r}") from None
 
 
 def amount(text: str | None, option: str) -> int | None:

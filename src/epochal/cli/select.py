@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from epochal.cli.options import Flag, Flat, amount
-from epochal.cli.spaces import Grid, Settings, build
+from epochal.cli.spaces import DECISIVE, Grid, Settings, build, unread
 from epochal.errors import RecipeError
 from epochal.reading import Reading
 
@@ -23,15 +23,15 @@ def select(
     settings: Annotated[Grid, Flat] = Grid(),
     reading: Annotated[Reading, Flat] = Reading(),
     trials: int | None = None,
-    search_seed: int = 0,
+    search_seed: int | None = None,
     seeds: int = 1,
     folds: int = 0,
     halving: Flag = False,
-    factor: int = 3,
-    together: Literal["auto", "always", "never"] = "auto",
+    factor: int | None = None,
+    together: Literal["auto", "always", "never", "measure"] = "auto",
     optuna: str | None = None,
     study: str | None = None,
-    batch: int = 8,
+    batch: int | None = None,
     refit: Flag = False,
     refit_steps: int | None = None,
     open_test: Flag = False,
@@ -45,7 +45,8 @@ def select(
     """Train many recipes, choose one by its validation error, keep it as a run. The test split stays closed.
 
     Every option of a model or a recipe may have several values: a list as 0.01,0.03,0.1, or with --trials a range as
-    1e-4..1e-1.
+    1e-4..1e-1. What a candidate does not read, it goes without: the same ones are trained once. Class weights are
+    joined by commas, several of them by semicolons: balanced;Yes=10,No=1.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def select(
     trials
         Draw so many candidates at random in place of all combinations; with --optuna, let it propose so many.
     search_seed
-        Seeds the draws.
+        Seeds the draws of --trials. Left out: 0.
     seeds
         Seeds to train every candidate with: its own and the ones after it; the mean error counts.
     folds
@@ -62,15 +63,16 @@ def select(
     halving
         Successive halving: train all a little, keep the best of --factor, go on with those.
     factor
-        With --halving: one candidate in so many is kept.
+        With --halving: one candidate in so many is kept. Left out: 3.
     together
-        auto, always or never: whether candidates of one shape are trained in one program; auto measures.
+        Whether candidates of one shape are trained in one program. auto goes by the device and the size of the model;
+        measure times a few steps, so that near ties may rank differently another time.
     optuna
         Optuna's storage, like sqlite:///study.db: its search proposes the candidates, and machines may share it.
     study
         The study's name in that storage.
     batch
-        With --optuna: candidates that are proposed, and trained, at a time.
+        With --optuna: candidates that are proposed, and trained, at a time. Left out: 8.
     refit
         Train the chosen recipe once more on train and validation rows, for as many epochs as its best took.
     refit_steps
@@ -116,23 +118,31 @@ def select(
 
 
 def _search(
-    settings: Settings, trials: int | None, seed: int, storage: str | None, name: str | None, batch: int
+    settings: Settings, trials: int | None, seed: int | None, storage: str | None, name: str | None, batch: int | None
 ) -> "Search":
     from epochal.selection import Listed, Study
+    from epochal.selection.choosing import not_read
+    from epochal.selection.space import check_trials
 
     space = settings.space()
-    for option, value in (("trials", trials), ("batch", batch)):
-        if value is not None and value < 1:
-            raise RecipeError(f"{option}: must be at least 1, got {value}")
-    if not 0 <= seed < 2**32:
+    if trials is not None:
+        check_trials(trials)
+    if batch is not None and batch < 1:
+        raise RecipeError(f"batch: must be at least 1, got {batch}")
+    if seed is not None and not 0 <= seed < 2**32:
         raise RecipeError(f"search_seed: must be a whole number from 0 to {2**32 - 1:,}, got {seed}")
+    if seed is not None and trials is None:
+        raise not_read("search_seed", seed, "trials")
+    if batch is not None and storage is None:
+        raise not_read("batch", batch, "optuna")
+    seed = seed or 0
     if (storage is None) != (name is None):
         raise RecipeError("optuna: --optuna STORAGE and --study NAME go together; give both")
     if storage is not None and name is not None:
         if trials is None:
             raise RecipeError("optuna: say with --trials how many candidates this process is to train")
         space.draws(1, seed)  # an option that makes no sense is told before the study is made
-        return Study(space, trials, storage, name, seed, batch)
+        return Study(space, trials, storage, name, seed, batch or 8)
     return Listed(space.grid() if trials is None else space.draws(trials, seed))
 
 
@@ -143,7 +153,7 @@ def taken_up(path: Path, signals: "Signals", *, trust: bool, as_json: bool, quie
 
     begun = time.perf_counter()
     say = output.Speaker(quiet=quiet or as_json)
-    session = session_of(path, build=build, say=say, trust=trust)
+    session = session_of(path, build=build, unread=unread, decisive=DECISIVE, say=say, trust=trust)
     for note in session.notes:
         say(f"note: {note}")
     done = sum(outcome.stopped is not None for outcome in session.selecting.journal.outcomes.values())
@@ -223,6 +233,7 @@ def _told(session: "Session", selected: "Selected", seconds: dict[str, float]) -
         "candidates": [table.record(standing) for standing in selected.standings],
         "chosen": chosen.candidate.number if chosen else None,
         "ways": sorted({str(way) for key, way in decisions.items() if key.startswith("way ")}),
+        "notes": list(selected.notes),
         "steps": selected.steps,
         "seconds": seconds,
         "run": str(fit.folder) if fit else None,

@@ -65,6 +65,8 @@ def train(
         say(f"{fitting.model} · {fitting.residency.kind}: {fitting.residency.why}")
         if isinstance(dataset.train.x, FileRows) and recipe.shuffle == "full":
             say("note: the rows stay in the file; a full shuffle reads it row by row, --shuffle blocks in runs")
+        for note in fitting.notes:
+            say(f"note: {note}")
         name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.source).stem}-{fitting.model.name}")
         path = out or folder.new_folder(Path("runs"), name)
         signals.watch(fitting)  # before there is a folder, so that there is none of which the user is not told

@@ -6,12 +6,11 @@ from typing import Any
 
 from epochal.models.adapters import adapted, name_of
 from epochal.models.base import Model, Variables, computed, joined, parted
+from epochal.models.built_in import BUILT_IN
 from epochal.models.convolution import conv2d, conv_pool, max_pool
 from epochal.models.lenet import lenet
 from epochal.models.logistic import logistic
 from epochal.models.mlp import mlp
-
-BUILT_IN = {"logistic": logistic, "mlp": mlp, "lenet": lenet}
 
 __all__ = [
     "BUILT_IN",

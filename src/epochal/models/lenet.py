@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from epochal.errors import RecipeError
+from epochal.errors import RecipeError, option
 from epochal.models.base import ACTIVATIONS, Model, built_in, check_activation, dense, dense_init, flatten, uniform
 from epochal.models.convolution import conv_pool
 from epochal.models.logistic import logistic
@@ -54,7 +54,7 @@ def _lenet(kernels: tuple[int, int], hidden: int, size: int, activation: str) ->
                 least = _POOL * (_POOL + size - 1) + size - 1
                 raise RecipeError(
                     f"lenet: images of shape {list(example_shape)} are too small for two {size}×{size} convolutions, "
-                    f"which need {least}×{least}; use a smaller --kernel-size, or the model mlp"
+                    f"which need {least}×{least}; use a smaller {option('kernel_size')}, or the model mlp"
                 )
         params["hidden"] = dense_init(keys[2], height * width * channels, hidden, activation)
         return params | {"output": logistic().init(keys[3], (hidden,), classes)}

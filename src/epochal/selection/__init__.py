@@ -3,6 +3,7 @@
 `select` is the door. A `Session` is a selection with its folder: begun, interrupted, resumed, ended.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from epochal.selection.search import Listed, Search, Study
 from epochal.selection.session import Selected, Session
 from epochal.selection.space import Range, Space, parse, product_of
 from epochal.selection.takeup import taken_up
+
+log = logging.getLogger("epochal")
 
 
 def select(
@@ -30,7 +33,8 @@ def select(
 
     `model` is what `train` takes, or a list of such. `recipes` may also be a search, such as `selection.Study`, which
     brings its models. `options` are the fields of `selection.Choosing`: seeds, folds, halving, together, refit, ….
-    Recipes that differ in numbers alone are trained in one program where a measurement says that this is faster. With
+    Recipes that differ in numbers alone are trained in one program where the device and the size of the model promise
+    that this is faster; those that are equal are trained once, with a note in `Selected.notes`. With
     `out`, the selection is kept in that folder, and `selection.resume` takes it up where it was left.
 
     Raises RecipeError, CapacityError, DataError as `train` does; a recipe that diverges is an outcome, and no error.
@@ -40,7 +44,8 @@ def select(
         search: Search = Listed(product_of(model, recipes))
     else:
         search = recipes
-    return _drained(Session.begin(search, data, choosing, Path(out) if out else None, memory_bytes))
+    session = Session.begin(search, data, choosing, Path(out) if out else None, memory_bytes, log.info)
+    return _drained(session)
 
 
 def resume(path: str | Path, data: Dataset | None = None, *, trust: bool = False) -> Selected:

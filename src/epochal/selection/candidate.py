@@ -14,17 +14,22 @@ from epochal.own import Functions, functions
 from epochal.recipe import Recipe
 from epochal.record import model_json
 from epochal.score import Score
+from epochal.unread import Unread
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model and a recipe to compare with others. `varied` are the settings in which they differ."""
+    """A model and a recipe to compare with others. `varied` are the settings in which they differ.
+
+    `unread` are settings that others have, and this one does not read.
+    """
 
     number: int
     model: Model | Any
     recipe: Recipe
     varied: Mapping[str, Any] = field(default_factory=dict)
     own: Functions | None = None
+    unread: Mapping[str, Unread] = field(default_factory=dict)
 
     def seeded(self, place: int) -> Recipe:
         """The recipe with the seed of trial `place`: its own and the ones after it."""

@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
 from epochal.dataset import Dataset, Split
-from epochal.errors import RecipeError, RunError
+from epochal.errors import RecipeError, RunError, option
+
+
+def not_read(name: str, value: Any, reader: str) -> RecipeError:
+    """The error for an option that is read only beside another."""
+    return RecipeError(
+        f"{name}: {value} is not read without {option(reader)}; give that as well, or leave {option(name)} out"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,17 +27,18 @@ class Choosing:
     folds: int = 0
     """Cross-validation over the train and validation rows in so many folds, for small data; 0: the validation split."""
 
-    fold_seed: int = 0
-    """Seeds the draw of the folds."""
+    fold_seed: int | None = None
+    """Seeds the draw of the folds. Left out: 0."""
 
     halving: bool = False
     """Successive halving: train all a little, keep the best third, go on with it."""
 
-    factor: int = 3
-    """With halving: one candidate in so many is kept."""
+    factor: int | None = None
+    """With halving: one candidate in so many is kept. Left out: 3."""
 
-    together: Literal["auto", "always", "never"] = "auto"
-    """Whether candidates of one shape are trained in one program; auto: as a short measurement says."""
+    together: Literal["auto", "always", "never", "measure"] = "auto"
+    """Whether candidates of one shape are trained in one program; auto: by the kind of device and the size of the
+    model; measure: as a short measurement says, so that near ties may rank differently another time."""
 
     refit: bool = False
     """Train the chosen recipe once more on train and validation rows, for as many epochs as its best took."""
@@ -43,15 +51,20 @@ class Choosing:
 
     def __post_init__(self) -> None:
         whole = {"seeds": (1, 1000), "folds": (0, 1000), "fold_seed": (0, 2**32 - 1), "factor": (2, 1000)}
-        whole |= {} if self.refit_steps is None else {"refit_steps": (1, 2**31 - 1)}
+        whole |= {"refit_steps": (1, 2**31 - 1)}
         for name, (low, high) in whole.items():
             value = getattr(self, name)
+            if value is None and name in ("fold_seed", "factor", "refit_steps"):
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise RecipeError(f"{name}: must be a whole number from {low} to {high:,}, got {value!r}")
         if self.folds == 1:
             raise RecipeError("folds: must be 0, or at least 2, got 1; one fold leaves nothing to train on")
-        if self.together not in ("auto", "always", "never"):
-            raise RecipeError(f"together: must be one of auto, always, never, got {self.together!r}")
+        if self.together not in (ways := get_args(Choosing.__annotations__["together"])):
+            raise RecipeError(f"together: must be one of {', '.join(ways)}, got {self.together!r}")
+        for name, by in (("factor", self.halving), ("fold_seed", self.folds)):
+            if getattr(self, name) is not None and not by:
+                raise not_read(name, getattr(self, name), "halving" if name == "factor" else "folds")
         if not self.checkpoint_seconds >= 0:
             raise RecipeError(f"checkpoint_seconds: must be at least 0, got {self.checkpoint_seconds!r}")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from epochal.dataset import Dataset, Split
 from epochal.draws import permutation
-from epochal.errors import DataError
+from epochal.errors import DataError, option
 from epochal.lending import frozen
 from epochal.rows import FileRows
 
@@ -19,7 +19,7 @@ def joined(data: Dataset) -> Split:
     if isinstance(data.train.x, FileRows) or isinstance(data.valid.x, FileRows):
         raise DataError(
             f"{data.source}: its rows stay in the file, they are larger than the memory granted for reading; folds and "
-            f"a refit on train and validation rows want them in memory: grant more with --host-memory"
+            f"a refit on train and validation rows want them in memory: grant more with {option('host_memory')}"
         )
     x, y = (np.concatenate([getattr(split, name) for split in (data.train, data.valid)]) for name in ("x", "y"))
     weight = None

@@ -8,6 +8,9 @@ from math import ceil
 
 from epochal.selection.candidate import Standing
 
+FACTOR = 3
+"""One candidate in so many is kept, where nothing else is asked for."""
+
 
 def rungs(candidates: int, epochs: int, factor: int) -> list[int]:
     """After how many epochs the candidates are compared; the last is the whole training.

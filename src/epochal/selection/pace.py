@@ -1,7 +1,7 @@
-"""Together or one after another: decided by a short measurement of both, and said in one line.
+"""Together or one after another: by a rule of what is known beforehand, or by a clock for who asks for it.
 
-On a GPU small models cost the same one or many; on a CPU a batch of wide matrix products can be slower than one after
-another, and members with seeds of their own gather their own minibatches.
+The way changes rounding, and with it near ties of the ranking: the default must be the same twice, on a busy machine
+too, so it rests on the kind of device and the size of the model alone.
 """
 
 import time
@@ -11,7 +11,11 @@ from typing import NamedTuple
 from epochal.errors import CapacityError
 from epochal.loop import Loop
 from epochal.selection.candidate import Trial
-from epochal.selection.grouping import ALONE, TOGETHER
+from epochal.selection.grouping import ALONE, BY_SEED, TOGETHER
+
+SMALL_PARAMETERS = 50_000
+"""On a CPU, models of at most so many parameters gain by a common program, wider ones lose: eight recipes took 0.3 to
+0.9 of the time with up to 50,890 parameters, 0.7 to 1.2 with 79,510, 1.1 to 1.6 with 397,510 (docs/selection.md)."""
 
 MEASURED_SECONDS = 0.1
 """Steps are done until they take this long, so that the clock tells something."""
@@ -20,6 +24,7 @@ WORTH_SECONDS = 5.0
 """Where all epochs together take less, no other way is tried: compiling it would cost as much as it could save."""
 
 Make = Callable[[Sequence[Trial]], Loop]
+Ways = dict[str, list[list[Trial]]]
 
 
 class Decision(NamedTuple):
@@ -29,15 +34,49 @@ class Decision(NamedTuple):
     why: str
 
 
-def decide(found: dict[str, list[list[Trial]]], make: Make, together: str, epochs: int) -> Decision:
+def ruled(found: Ways, platform: str, parameters: int) -> Decision:
+    """The way of `found` for a model of so many parameters on a device of that kind: a pure matter of both.
+
+    On a CPU trials of one seed go together, where there are several seeds with several trials each: they share their
+    minibatches. Elsewhere small products cost the same one or many.
+    """
+    many = len(found[ALONE])
+    if many == 1:
+        return Decision(ALONE, "")
+    if platform != "cpu":
+        return Decision(TOGETHER, f"{many} {TOGETHER}, as always on a {platform}")
+    size = f"{parameters:,} parameters"
+    if parameters > SMALL_PARAMETERS:
+        return Decision(ALONE, f"{many} {ALONE}: {size}, more than {SMALL_PARAMETERS:,} are slower together on a CPU")
+    way = BY_SEED if BY_SEED in found else TOGETHER
+    return Decision(way, f"{many} {way}: {size}, at most {SMALL_PARAMETERS:,} are faster so on a CPU")
+
+
+def fitting(decision: Decision, found: Ways, make: Make) -> Decision:
+    """The same where it fits the memory granted; else, with the reason, one after another."""
+    if decision.way == ALONE:
+        return decision
+    try:
+        make(found[decision.way][0]).close()  # what it compiles is found again
+    except CapacityError as error:
+        return Decision(ALONE, f"{len(found[ALONE])} {ALONE}: {str(error).splitlines()[0]}")
+    return decision
+
+
+def asked(found: Ways, together: str) -> Decision:
+    """What `together`, always or never, asks for."""
+    many = len(found[ALONE])
+    if many == 1:
+        return Decision(ALONE, "")
+    way = TOGETHER if together == "always" else ALONE
+    return Decision(way, f"{many} {way}, as asked")
+
+
+def measured(found: Ways, make: Make, epochs: int) -> Decision:
     """The way of `found` that takes least time, for `epochs` at most. Raises CapacityError where none fits."""
     many = len(found[ALONE])
     if many == 1:
         return Decision(ALONE, "")
-    if together == "never":
-        return Decision(ALONE, f"{many} {ALONE}, as asked")
-    if together == "always":
-        return _asked(many, found[TOGETHER][0], make)
     refused = ""
     seconds: dict[str, float] = {}
     for way, parts in found.items():
@@ -53,14 +92,6 @@ def decide(found: dict[str, list[list[Trial]]], make: Make, together: str, epoch
     others = " and ".join(f"{seconds[way]:.3g} s {way}" for way in seconds if way != best)
     why = f"{many} {best}: {seconds[best]:.3g} s an epoch" + (f" against {others}" if others else "")
     return Decision(best, why + (f"; {refused}" if refused else ""))
-
-
-def _asked(many: int, group: Sequence[Trial], make: Make) -> Decision:
-    try:
-        make(group).close()  # what it compiles is found again
-    except CapacityError as error:
-        return Decision(ALONE, f"{many} {ALONE}: {str(error).splitlines()[0]}")
-    return Decision(TOGETHER, f"{many} {TOGETHER}, as asked")
 
 
 def seconds_per_epoch(make: Make, part: Sequence[Trial]) -> float:

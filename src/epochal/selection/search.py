@@ -6,11 +6,17 @@ from typing import Any, Protocol
 from epochal import extras, userfile
 from epochal.errors import RecipeError
 from epochal.selection.candidate import Candidate, Standing
-from epochal.selection.space import Range, Space
+from epochal.selection.distinct import distinct
+from epochal.selection.space import Range, Space, check_trials
 
 
 class Search(Protocol):
     """Proposes candidates in batches. What it tells of a batch is kept, and handed back when a selection resumes."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What to say before it begins."""
+        ...
 
     def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
         """The next batch, its candidates numbered from `number`; none where the search has ended."""
@@ -30,10 +36,10 @@ class Search(Protocol):
 
 
 class Listed:
-    """One batch: all of them."""
+    """One batch: all of them, those that are the same once."""
 
     def __init__(self, candidates: Sequence[Candidate]):
-        self.candidates = list(candidates)
+        self.candidates, self.notes = distinct(candidates)
 
     def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
         """All, once."""
@@ -55,10 +61,14 @@ class Study:
     """Optuna's search by ask and tell, `batch` candidates at a time; several processes may share one study.
 
     `storage` is Optuna's: `sqlite:///FILE`, or the URL of a database server. `trials` are those of this process.
+    A setting that is not read beside the others is not asked for.
     """
+
+    notes: Sequence[str] = ()
 
     def __init__(self, space: Space, trials: int, storage: str | None, name: str, seed: int = 0, batch: int = 8):
         """Opens the study, or makes it. Raises RecipeError where Optuna is missing or the storage cannot be opened."""
+        check_trials(trials)
         try:
             import optuna  # pyrefly: ignore
         except ImportError:
@@ -82,9 +92,17 @@ class Study:
     def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
         """The next few, until there were `trials`."""
         asked = [self.study.ask() for _ in range(min(self.batch, self.trials - number))]
-        values = [{name: _suggested(trial, name, axis) for name, axis in self.space.axes.items()} for trial in asked]
-        candidates = [self.space.candidate(number + i, value) for i, value in enumerate(values)]
+        candidates = [self.space.candidate(number + i, self._values(trial)) for i, trial in enumerate(asked)]
         return candidates, {"trials": [trial.number for trial in asked]}
+
+    def _values(self, trial: Any) -> dict[str, Any]:
+        """What is suggested for each setting that is read: first for those that decide which others are."""
+        axes, spare, found = self.space.axes, self.space.spare, {}
+        first = [name for name in self.space.decisive if name in axes]
+        for name in (*first, *(name for name in axes if name not in first)):
+            if name not in self.space.unread({**spare, **found, name: None}):
+                found[name] = _suggested(trial, name, axes[name])
+        return found
 
     def tell(self, told: Mapping[str, Any], batch: Sequence[Standing]) -> None:
         """Mean errors in percent; a candidate that diverged is a failed trial."""

@@ -4,20 +4,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from math import prod
 from typing import Any, NamedTuple
+
+import jax
 
 from epochal import userfile
 from epochal.dataset import Dataset
 from epochal.loop import Loop
+from epochal.models import parted
+from epochal.patience import endless
+from epochal.program import Program
 from epochal.score import Score
 from epochal.selection.candidate import Candidate, Standing, Trial, standings
 from epochal.selection.choosing import Choosing, closed
 from epochal.selection.crew import Crew
 from epochal.selection.folds import folds
 from epochal.selection.grouping import groups, ways
-from epochal.selection.halving import kept, rungs
+from epochal.selection.halving import FACTOR, kept, rungs
 from epochal.selection.journal import Journal
-from epochal.selection.pace import Decision, decide
+from epochal.selection.pace import Decision, asked, fitting, measured, ruled
 from epochal.selection.search import Search
 
 
@@ -48,10 +54,17 @@ class Selecting:
         self.keep_code: Callable[[Sequence[Candidate]], None] = lambda candidates: None
         self.memory_bytes, self.say = memory_bytes, say
         seen = closed(data)
-        self.views = folds(seen, choosing.folds, choosing.fold_seed) if choosing.folds else [seen]
+        self.views = folds(seen, choosing.folds, choosing.fold_seed or 0) if choosing.folds else [seen]
         self.seconds = {"train": 0.0, "compile": 0.0, "measure": 0.0}
         self.stopped: str | None = None
+        self.notes: list[str] = []
         self._todo: list[Trial] = []
+
+    def note(self, text: str) -> None:
+        """Say something that is worth knowing, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.say(f"note: {text}")
 
     def stop(self, why: str = "interrupted") -> None:
         """Ask the selection to end after the stretch that is running."""
@@ -82,7 +95,7 @@ class Selecting:
         numbers = range(first, first + count)
         trials = self._trials(numbers)
         most = max(self.journal.candidates[number].recipe.epochs for number in numbers)
-        budgets = rungs(count, most, self.choosing.factor) if self.choosing.halving else [most]
+        budgets = rungs(count, most, self.choosing.factor or FACTOR) if self.choosing.halving else [most]
         for place, epochs in enumerate(budgets):
             last = place == len(budgets) - 1
             yield from self._train(trials, None if last else epochs)
@@ -103,7 +116,7 @@ class Selecting:
         journal, numbers = self.journal, {trial.candidate for trial in trials}
         if key not in journal.decisions:
             there = [standing for standing in self.standings() if standing.candidate.number in numbers]
-            best = set(kept(there, self.choosing.factor))
+            best = set(kept(there, self.choosing.factor or FACTOR))
             goes = [t for t in trials if t.candidate in best and journal.outcomes[t].stopped is None]
             journal.decide(key, [sorted(best), goes])
         best, going_on = journal.decisions[key][0], [Trial(*trial) for trial in journal.decisions[key][1]]
@@ -132,18 +145,28 @@ class Selecting:
                     self._forget()
 
     def _way(self, group: list[Trial]) -> str:
-        """How a group is dealt into loops: as decided before, or as measured now."""
+        """How a group is dealt into loops: as decided before, which a selection taken up again keeps, or now."""
         key = f"way {[trial[:2] for trial in group]}"  # all folds go the same way
         if key in self.journal.decisions:
             return self.journal.decisions[key]
         begun = time.perf_counter()
-        found = ways(self.journal.candidates, group)
-        epochs = max(self.journal.candidates[trial.candidate].recipe.epochs for trial in group)
-        decision: Decision = decide(found, self._loop, self.choosing.together, epochs)
+        decision = self._decided(group)
         self.seconds["measure"] += time.perf_counter() - begun
         if decision.why:
             self.say(f"{self.journal.candidates[group[0].candidate].model}: {decision.why}")
         return self.journal.decide(key, decision.way)
+
+    def _decided(self, group: list[Trial]) -> Decision:
+        candidates, found = self.journal.candidates, ways(self.journal.candidates, group)
+        if self.choosing.together == "measure":
+            self.note("the way of training is measured: another time near ties may rank differently")
+            return measured(found, self._loop, max(candidates[trial.candidate].recipe.epochs for trial in group))
+        if self.choosing.together != "auto":
+            return fitting(asked(found, self.choosing.together), found, self._loop)
+        first, data = candidates[group[0].candidate], self.data
+        shapes = Program(first.model, first.recipe, data.example_shape, len(data.classes)).variable_shapes
+        parameters = sum(prod(leaf.shape) for leaf in jax.tree.leaves(parted(shapes).params))
+        return fitting(ruled(found, jax.default_backend(), parameters), found, self._loop)
 
     def _loop(self, trials: Sequence[Trial]) -> Loop:
         candidates = [self.journal.candidates[trial.candidate] for trial in trials]
@@ -153,6 +176,9 @@ class Selecting:
 
     def _together(self, part: list[Trial], epochs: int | None) -> Iterator[Moment]:
         loop = self._loop(part)
+        for member in loop.members:
+            if note := endless(member.recipe.patience_steps, member.recipe.epochs, loop.plan.steps):
+                self.note(note)
         until = None if epochs is None else epochs * loop.plan.steps
         crew = Crew(loop, part, until, self.journal)
         whole = max(member.recipe.epochs for member in loop.members) * loop.plan.steps

@@ -10,8 +10,8 @@ import numpy as np
 
 from epochal import atomic, record, userfile
 from epochal.codekeeper import Keeper
-from epochal.dataset import Dataset
-from epochal.errors import RunError, StorageError
+from epochal.dataset import Dataset, check_data
+from epochal.errors import RunError, StorageError, option, speaks_of_options
 from epochal.fitted import Fit
 from epochal.lock import NAME as LOCK
 from epochal.lock import Lock, take_lock
@@ -40,12 +40,14 @@ class Selected:
     """The outcome of a selection: the candidates, best first, and the chosen one as a Fit.
 
     `fit` is None where every candidate diverged. `seconds` are those of all trials, of compiling and of measuring.
+    `notes` are what was worth saying, such as a patience that cannot run out, or candidates that are the same.
     """
 
     standings: Sequence[Standing]
     fit: Fit | None
     seconds: dict[str, float]
     folder: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> Standing | None:
@@ -65,6 +67,13 @@ class Selected:
 
     def __str__(self) -> str:
         return table.text(self.standings)
+
+    def __repr__(self) -> str:
+        many = f"{len(self.standings):,} candidate{'s' * (len(self.standings) != 1)}, "
+        best, place = self.chosen, f", in {self.folder}" if self.folder else ""
+        if best is None:
+            return f"Selected({many}{'all ' * (len(self.standings) > 1)}diverged{place})"
+        return f"Selected({many}chosen {best.candidate}: validation {best.score}{place}; print it for the table)"
 
 
 class Session:
@@ -102,6 +111,7 @@ class Session:
         say: Say = silent,
     ) -> "Session":
         """A new selection. Raises RunError where there is one in `out`, or something else; StorageError."""
+        check_data(data)
         lock = None
         if out is not None:
             data.fingerprint  # noqa: B018, the last look at the test rows: their bytes tell the data apart
@@ -115,6 +125,8 @@ class Session:
             uses = {reference: userfile.fetch(reference) for reference in search.references()}
             session = cls(selecting, told | ({"data": record.data_json(data)} if out else {}), lock, (), uses)
             session._write()
+            for note in search.notes:
+                selecting.note(note)
         except BaseException:
             if lock is not None:
                 lock.close()
@@ -152,7 +164,7 @@ class Session:
             fit = self._written(run, found[0])
             if fit is None:
                 return None
-        selected = Selected(found, fit, self.selecting.seconds, self.path)
+        selected = Selected(found, fit, self.selecting.seconds, self.path, tuple(self.selecting.notes))
         if self.path is not None:
             try:
                 atomic.write(self.path / "results.csv", table.csv_text(found).encode())
@@ -198,14 +210,19 @@ class Session:
                 raise StorageError(f"{self.path}: cannot be written: {error.strerror or error}") from None
 
 
+def resuming(path: Path) -> str:
+    """How the user at hand goes on with the selection in `path`."""
+    return f"`epochal resume {path}`" if speaks_of_options() else f"epochal.selection.resume({str(path)!r})"
+
+
 def _check_empty(path: Path) -> None:
     others = [e.name for e in path.iterdir() if e.name != LOCK and not (e.name[0] == "." and e.name.endswith(".tmp"))]
     if "selection.json" in others:
         raise RunError(
-            f"{path}: holds a selection; go on with `epochal resume {path}`, or name another folder with --out"
+            f"{path}: holds a selection; go on with {resuming(path)}, or name another folder with {option('out')}"
         )
     if others:
-        raise RunError(f"{path}: is not empty (it holds {min(others)}); name another folder with --out")
+        raise RunError(f"{path}: is not empty (it holds {min(others)}); name another folder with {option('out')}")
 
 
 def _compared(selecting: Selecting) -> list[Standing]:

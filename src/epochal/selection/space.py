@@ -1,18 +1,23 @@
 """Search spaces: values to try for each setting, as lists or ranges; all combinations of them, or random draws."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import product
-from math import exp, log
+from math import exp, inf, log, prod
 from typing import Any
 
 import numpy as np
 
 from epochal import userfile
-from epochal.errors import RecipeError
+from epochal.errors import RecipeError, option
 from epochal.models import name_of
+from epochal.models.built_in import named
 from epochal.recipe import Recipe
 from epochal.selection.candidate import Candidate
+from epochal.unread import Unread
+
+MOST = 100_000
+"""Candidates of a selection at most: more are a slip of the pen."""
 
 
 @dataclass(frozen=True)
@@ -43,38 +48,66 @@ class Range:
 
 Axis = tuple[Any, ...] | Range
 Build = Callable[[Mapping[str, Any]], tuple[Any, Recipe]]
+Conditions = Callable[[Mapping[str, Any]], Mapping[str, Unread]]
+
+
+def always(values: Mapping[str, Any]) -> Mapping[str, Unread]:
+    """Every setting is read, whatever the others are."""
+    return {}
 
 
 @dataclass(frozen=True)
 class Space:
-    """Settings by name with the values to try, and how a choice of values becomes a model and a recipe."""
+    """Settings by name with the values to try, and how a choice of values becomes a model and a recipe.
+
+    `unread` tells which of some settings are not read beside the others: a candidate goes without them. Whether they
+    are depends on those in `decisive` alone.
+    """
 
     axes: Mapping[str, Axis]
     build: Build
     spare: Mapping[str, Any] = field(default_factory=dict)  # settings with one value, given to `build` as well
+    unread: Conditions = always
+    decisive: tuple[str, ...] = ()
 
     def candidate(self, number: int, values: Mapping[str, Any]) -> Candidate:
         """The candidate of one choice of values. Raises RecipeError."""
-        return Candidate(number, *self.build({**self.spare, **values}), dict(values))
+        whole = {**self.spare, **values}
+        unread = self.unread(whole)
+        made = self.build({name: value for name, value in whole.items() if name not in unread})
+        return Candidate(number, *made, {name: value for name, value in values.items() if name not in unread}, unread)
 
     def grid(self) -> list[Candidate]:
-        """All combinations, the last setting running fastest. Raises RecipeError for a range."""
+        """All combinations, the last setting running fastest. Raises RecipeError for a range, and for too many."""
         for name, axis in self.axes.items():
             if isinstance(axis, Range):
                 raise RecipeError(
-                    f"{name}: {axis.low:g}..{axis.high:g} is a range; say how many draws with --trials, or give a list"
+                    f"{name}: {axis.low:g}..{axis.high:g} is a range; say how many draws with {option('trials')}, or "
+                    f"give a list"
                 )
         lists = [axis for axis in self.axes.values() if not isinstance(axis, Range)]
+        if (size := prod(len(axis) for axis in lists)) > MOST:
+            raise RecipeError(
+                f"select: the lists make {size:,} candidates, at most are {MOST:,}; give fewer values, or draw some of "
+                f"them with {option('trials', 100)}"
+            )
         combinations = product(*lists)
         return [self.candidate(i, dict(zip(self.axes, chosen, strict=True))) for i, chosen in enumerate(combinations)]
 
     def draws(self, trials: int, seed: int) -> list[Candidate]:
-        """`trials` different random choices, or fewer where there are no more; the same for the same seed for ever."""
+        """`trials` different random choices, or fewer where there are no more; the same for the same seed for ever.
+
+        Raises RecipeError for too many.
+        """
+        check_trials(trials)
         found: dict[tuple[Any, ...], Candidate] = {}
-        for values in self._choices(seed, most=100 * trials):
-            if len(found) == trials:
+        there = prod(_size(axis) for axis in self.axes.values())
+        wanted = trials if trials < there else int(there)
+        for values in self._choices(seed, most=100 * wanted):
+            if len(found) == wanted:
                 break
-            found.setdefault(tuple(values.values()), self.candidate(len(found), values))
+            candidate = self.candidate(len(found), values)
+            found.setdefault(tuple(candidate.varied.items()), candidate)
         return list(found.values())
 
     def _choices(self, seed: int, most: int) -> Iterator[dict[str, Any]]:
@@ -83,6 +116,19 @@ class Space:
             words = np.random.Philox(key=np.array([seed, draw], np.uint64)).random_raw(len(self.axes))
             u = ((words >> np.uint64(11)) * 2.0**-53).tolist()
             yield {name: _at(axis, part) for (name, axis), part in zip(self.axes.items(), u, strict=True)}
+
+
+def check_trials(trials: int) -> None:
+    """Raise RecipeError for a number of trials that makes no sense."""
+    if not 1 <= trials <= MOST:
+        raise RecipeError(f"trials: must be a whole number from 1 to {MOST:,}, got {trials:,}")
+
+
+def _size(axis: Axis) -> float:
+    """How many values there are to choose from."""
+    if isinstance(axis, Range):
+        return axis.high - axis.low + 1 if axis.whole else inf
+    return len(axis)
 
 
 def _at(axis: Axis, u: float) -> Any:
@@ -102,7 +148,8 @@ def parse(text: str, name: str) -> Axis:
         if not numbers or not low < high or low < 0:
             raise RecipeError(f"{name}: a range is two numbers, from at least 0, the smaller first, got {text!r}")
         return Range(low, high)
-    values = tuple(_literal(part) for part in text.split(","))
+    # Weights of classes are joined by commas themselves.
+    values = tuple(_literal(part) for part in text.split(";" if name == "class_weight" else ","))
     if "" in values:
         raise RecipeError(f"{name}: a list is values joined by commas, got {text!r}")
     twice = [value for place, value in enumerate(values) if value in values[:place]]
@@ -128,12 +175,12 @@ def product_of(models: Any, recipes: Recipe | Sequence[Recipe]) -> list[Candidat
     if not models or not recipes:
         raise RecipeError("select: there is nothing to choose from; give at least one model and one recipe")
     told = [recipe.to_dict() for recipe in recipes]
-    names = [name for name in Recipe().to_dict() if len({repr(one.get(name)) for one in told}) > 1]
+    names = [knob.name for knob in fields(Recipe) if len({repr(one.get(knob.name)) for one in told}) > 1]
     candidates = []
     for model, name in zip(models, _named(models), strict=True):
         for one, recipe in zip(told, recipes, strict=True):
-            varied = ({"model": name} if len(models) > 1 else {}) | {name: one.get(name) for name in names}
-            candidates.append(Candidate(len(candidates), model, recipe, varied))
+            varied = ({"model": name} if len(models) > 1 else {}) | {n: one[n] for n in names if n in one}
+            candidates.append(Candidate(len(candidates), named(model), recipe, varied))
     return candidates
 
 

@@ -9,8 +9,9 @@ from epochal.selection.candidate import Standing, shown
 
 
 def names(found: Sequence[Standing]) -> list[str]:
-    """The settings that vary, in order."""
-    return list(dict.fromkeys(name for standing in found for name in standing.candidate.varied))
+    """The settings that vary, in the order of a candidate that reads most."""
+    fullest = sorted((standing.candidate.varied for standing in found), key=len, reverse=True)
+    return list(dict.fromkeys(name for varied in fullest for name in varied))
 
 
 def text(found: Sequence[Standing], most: int = 20) -> str:
@@ -27,7 +28,7 @@ def text(found: Sequence[Standing], most: int = 20) -> str:
 
 
 def _row(place: int, standing: Standing, settings: Sequence[str], several: bool) -> list[str]:
-    row = [str(place), *(shown(standing.candidate.varied.get(name, "")) for name in settings)]
+    row = [str(place), *(shown(standing.candidate.varied.get(name, "–")) for name in settings)]
     score = standing.score
     if score is None:
         row += ["–"] * (5 if several else 3)

@@ -17,7 +17,7 @@ from epochal.selection.journal import Journal
 from epochal.selection.search import Listed, Search, Study
 from epochal.selection.selecting import Selecting
 from epochal.selection.session import FORMAT, Say, Session, silent
-from epochal.selection.space import Build, Range, Space
+from epochal.selection.space import Build, Conditions, Range, Space, always
 
 
 def taken_up(
@@ -25,13 +25,15 @@ def taken_up(
     data: Dataset | None = None,
     *,
     build: Build | None = None,
+    unread: Conditions = always,
+    decisive: tuple[str, ...] = (),
     say: Say = silent,
     trust: bool = False,
 ) -> Session:
     """The selection in `path`, from its finished trials and its newest checkpoint on.
 
-    `data` are needed where the folder cannot tell them; `build` where it searches by Optuna; `trust` where it keeps
-    code that no selection of this user has written.
+    `data` are needed where the folder cannot tell them; `build` where it searches by Optuna; `unread` and `decisive`
+    are then as in its `Space`; `trust` where it keeps code that no selection of this user has written.
     Raises RunError for what is no selection, in use, damaged, or has code that is not trusted, DataError for other
     data.
     """
@@ -50,7 +52,7 @@ def taken_up(
                 journal.candidates += [candidate_from(one, data, code.fetch) for one in line["batch"]["candidates"]]
             else:
                 journal.decisions[line["decision"][0]] = line["decision"][1]
-        search = _search(path, told["search"], journal, build)
+        search = _search(path, told["search"], journal, build, unread, decisive)
         notes += journal.read()
         choosing = Choosing.from_dict(told["choosing"])
         selecting = Selecting(search, data, choosing, journal, told["memory_bytes"], say)
@@ -88,7 +90,14 @@ def read_selection(path: Path) -> dict[str, Any]:
     return told
 
 
-def _search(path: Path, told: dict[str, Any], journal: Journal, build: Build | None) -> Search:
+def _search(
+    path: Path,
+    told: dict[str, Any],
+    journal: Journal,
+    build: Build | None,
+    unread: Conditions,
+    decisive: tuple[str, ...],
+) -> Search:
     if told["kind"] == "listed":
         if not journal.candidates:
             raise RunError(f"{path}: the selection ended before its first candidate; remove the folder, select anew")
@@ -96,7 +105,7 @@ def _search(path: Path, told: dict[str, Any], journal: Journal, build: Build | N
     if build is None:
         raise RunError(f"{path}: searches by Optuna; resume it by `epochal resume {path}`")
     axes = {n: Range(**axis) if isinstance(axis, dict) else tuple(axis) for n, axis in told["axes"].items()}
-    space = Space(axes, build, told["spare"])
+    space = Space(axes, build, told["spare"], unread, decisive)
     return Study(space, told["trials"], told["storage"], told["name"], told["seed"], told["batch"])
 
 

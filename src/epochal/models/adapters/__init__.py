@@ -18,6 +18,7 @@ from jax import Array
 from epochal import userfile
 from epochal.errors import EpochalError, RecipeError
 from epochal.models.base import Model, built_in
+from epochal.models.built_in import named
 from epochal.usercode import Root
 
 _LIBRARIES = {("flax", "nnx"): "nnx", ("flax", "linen"): "linen", ("equinox",): "equinox"}
@@ -30,12 +31,13 @@ _GIVEN = ("example_shape", "classes", "key", "rngs")
 def adapted(given: Any, example_shape: tuple[int, ...], classes: int, fetch: userfile.Fetch = userfile.fetch) -> Model:
     """`given` as a `Model` for examples of `example_shape` and so many classes; the same one for the same arguments.
 
-    `given` is a Model, or its two functions `(init, logits)`; a module of Flax NNX, Flax linen or Equinox (an Equinox
-    module may come as (module, state)); a function or class that makes one of these, to which are given, by name, those
-    of `example_shape`, `classes`, `key` (a JAX key) and `rngs` (`nnx.Rngs`) that it asks for; or FILE.py:NAME, which
-    names one of all these, and which `fetch` turns into what it names.
+    `given` is a Model, its two functions `(init, logits)`, or the name of a built-in one; a module of Flax NNX, Flax
+    linen or Equinox (an Equinox module may come as (module, state)); a function or class that makes one of these, to
+    which are given, by name, those of `example_shape`, `classes`, `key` (a JAX key) and `rngs` (`nnx.Rngs`) that it
+    asks for; or FILE.py:NAME, which names one of all these, and which `fetch` turns into what it names.
     Raises RecipeError for anything else, and where the user's code fails.
     """
+    given = named(given)
     if isinstance(given, Model):
         return given
     source = fetch(given)
