@@ -75,7 +75,9 @@ class Space:
         whole = {**self.spare, **values}
         unread = self.unread(whole)
         made = self.build({name: value for name, value in whole.items() if name not in unread})
-        return Candidate(number, *made, {name: value for name, value in values.items() if name not in unread}, unread)
+        return Candidate(
+            number, *made, {name: value for name, value in values.items() if name not in unread}, unread=unread
+        )
 
     def grid(self) -> list[Candidate]:
         """All combinations, the last setting running fastest. Raises RecipeError for a range, and for too many."""
