@@ -17,9 +17,6 @@ from epochal.sources import Part, Raw
 from epochal.splitting import stratified
 from refusals import refusal, value_or_refusal
 
-pytestmark = pytest.mark.filterwarnings(  # the data of some tests are tiny, or whole numbers
-    "ignore:.* rows are identical to a", "ignore:.* and are not scaled"
-)
 SPLITS = ("train", "valid", "test")
 
 

@@ -17,7 +17,6 @@ from epochal.reading import Reading
 from epochal.run import load_run
 from refusals import refusal
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* rows are identical to a", "ignore:.* and are not scaled")
 ROWS = 80
 
 

@@ -22,9 +22,9 @@ class DataWarning(UserWarning):
     """Something about the data that a user should know; the same words are among the notes of the data set."""
 
 
-def speak_of_options() -> None:
-    """Let messages name the command line's options (`--drop id`) from now on, not Python's parameters."""
-    _ON_COMMAND_LINE[0] = True
+def speak_of_options(whether: bool = True) -> None:
+    """Let messages name the command line's options (`--drop id`) from now on, or Python's parameters again."""
+    _ON_COMMAND_LINE[0] = whether
 
 
 def speaks_of_options() -> bool:

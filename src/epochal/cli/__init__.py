@@ -20,7 +20,7 @@ from epochal import __version__
 from epochal.cli.compilation import keep_programs
 from epochal.cli.conversion import converted, usage
 from epochal.cli.signals import Interrupted
-from epochal.errors import DataWarning, EpochalError, speak_of_options
+from epochal.errors import DataWarning, EpochalError, speak_of_options, speaks_of_options
 from epochal.unread import UnreadError
 
 app = App(
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 our fault, 2 bad input, 3 diverged, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _speak_utf8()
+    before = speaks_of_options()
     speak_of_options()
     warnings.simplefilter("ignore", DataWarning)  # what they say is among the notes, which every command prints
     try:
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         traceback.print_exc()
         return _fail(words, "this is a fault of epochal; please report it with the lines above", 1)
+    finally:
+        speak_of_options(before)  # a program that calls a command is told of Python's parameters again
 
 
 def _speak_utf8() -> None:
