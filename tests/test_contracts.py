@@ -253,11 +253,14 @@ def test_a_file_whose_model_has_another_form_is_blamed(small, mine, tmp_path):
 COMMANDS = {
     "no file": (["--model", "nowhere.py:CNN"], "nowhere.py: there is no such file; bring it back, or name another"),
     "no name": (["--model", "mine.py:CNN"], "mine.py: defines no CNN; name one that it has:"),
-    "no model": (["--model", "cnn"], "model: must be one of logistic, mlp, lenet, or FILE.py:NAME, got 'cnn'"),
+    "no model": (["--model", "cnn"], "model: must be one of logistic, mlp, lenet, FILE.py:NAME, got 'cnn'"),
     "no optimizer": (["--optimizer", "mine.py:number"], "must be an optax transformation, or a function without"),
     "scalar": (["--loss", "mine.py:bad"], "loss: fails for float32[20, 10] and int32[20]: "),
     "augment": (["--augment", "spin"], "augment: must be shift, flip (or both joined by +), FILE.py:NAME, or from"),
-    "class weight": (["--class-weight", "even"], 'Invalid value for --class-weight: unable to convert "even"'),
+    "class weight": (
+        ["--class-weight", "even"],
+        "class_weight: must be balanced, or weights by class name like ash=2,oak=0.5",
+    ),
 }
 
 

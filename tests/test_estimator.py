@@ -252,7 +252,7 @@ def test_float64_is_kept_or_stored_as_float32_as_dtype_says():
 
 
 def test_a_grid_search_over_a_pipeline_compiles_once_a_shape(compilations):
-    x, y = sklearn.datasets.sklearn.datasets.load_breast_cancer(return_X_y=True)
+    x, y = sklearn.datasets.load_breast_cancer(return_X_y=True)
     x, y = x[:480], y[:480]  # every fold has 320 rows to train with
     model = epochal.Model(epochal.mlp(16).init, epochal.mlp(16).logits)  # a new object: nothing is compiled for it yet
     pipeline = make_pipeline(StandardScaler(), Classifier(model, epochs=10, random_state=0))

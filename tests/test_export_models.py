@@ -22,6 +22,7 @@ MODELS = {
     "flax_cnn.py:CNN": ("flax",),
     "linen_mlp.py:MLP": ("flax",),
     "equinox_cnn.py:CNN": ("equinox",),
+    "frozen.py:Body": ("flax",),
 }
 AS_MANY_AS_ONE_LIKES = {"equinox_cnn.py:CNN"}
 """Models that do not ask for the number of rows."""

@@ -65,7 +65,7 @@ def test_a_class_folder_alone_is_scored_by_its_name(place, trained):
         for path in sorted((place / "pictures" / name).iterdir())[:30]:
             (place / "some" / name / path.name).write_bytes(path.read_bytes())
     told = result("evaluate", "run", "some", cwd=place)
-    score = told["test"]
+    score = told["all"]
     assert score["of"] == 60
     assert score["wrong"] <= 6
 

@@ -302,7 +302,9 @@ def test_text_of_numbers_in_a_typed_table():
 def test_whole_numbers_that_float32_cannot_tell_apart():
     y = np.arange(ROWS) % 2
     data = load((np.stack([np.arange(ROWS), 2**24 + y], axis=1), y))
-    assert "feature 1 holds whole numbers that become one as float32, such as 16777216 and 16777217" in data.notes[-1]
+    assert "feature 1 holds whole numbers that become one as float32, such as 16777216 and 16777217" in note(
+        data, "float32"
+    )
     for x in (2**24 + 2 * y, y * 2**20, y * 1e9 + 0.5):
         assert not any("float32" in note for note in load((np.stack([np.arange(ROWS) % 9, x], 1), y)).notes)
     ids = np.array([2**40 + i % 9 for i in range(ROWS)])

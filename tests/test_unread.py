@@ -1,6 +1,8 @@
 """Options that nothing reads are refused: on the command line, in a recipe, by the estimator."""
 
-from dataclasses import fields
+import json
+import pickle
+from dataclasses import fields, replace
 
 import optax
 import pytest
@@ -119,3 +121,15 @@ def test_every_option_of_a_built_in_model_is_one_of_the_command_line():
 
     known = {knob.name for knob in fields(Architecture)} - {"model"}
     assert {name for of in BUILT_IN for name in OPTIONS[of]} == known
+
+
+def test_a_recipe_that_is_replaced_hands_no_default_on():
+    base = Recipe()
+    assert replace(base, optimizer="adam").learning_rate == 0.001
+    assert replace(base, optimizer=optax.adam(1e-3)).learning_rate is None
+    assert replace(base, improvement_test=0.05).improvement_threshold is None
+    assert Recipe.from_dict(base.to_dict() | {"optimizer": "adam"}) == Recipe(optimizer="adam")
+    with pytest.raises(RecipeError, match="learning_rate"):
+        replace(Recipe(learning_rate=0.1), optimizer=optax.adam(1e-3))
+    assert (base.learning_rate, repr(base.learning_rate), json.dumps(base.learning_rate)) == (0.1, "0.1", "0.1")
+    assert pickle.loads(pickle.dumps(base)) == base

@@ -37,6 +37,8 @@ from epochal.training import Moment, Training
 FORMAT = 1
 COST_SHARE = 50
 """A save at a new best waits until this many times its own cost has passed, so that it costs at most 2 %."""
+_BEGUN = (LOCK, "recipe.toml", row_file.NAME)
+"""What is there before run.json makes the folder a run."""
 WARNING_SECONDS = 10.0
 """How often a disk that stays full is told of."""
 
@@ -63,7 +65,7 @@ class RunFolder:
         """Make the folder of a new run. Raises RunError where there is a run in it, or something else."""
         lock = take_lock(path)
         try:
-            others = sorted(entry.name for entry in path.iterdir() if entry.name not in (LOCK, "recipe.toml"))
+            others = sorted(entry.name for entry in path.iterdir() if entry.name not in _BEGUN)
             others = [name for name in others if not (name.startswith(".") and name.endswith(".tmp"))]
             if "run.json" in others:
                 raise RunError(

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 
 from epochal import class_weights, userfile
 from epochal.errors import RecipeError, option
-from epochal.unread import default, unread
+from epochal.unread import Default, default, marked, unread
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Schedule = Literal["constant", "decay", "cosine"]
@@ -126,19 +126,21 @@ class Recipe:
                 object.__setattr__(self, knob.name, _function(knob.name, value))
             elif knob.name == "class_weight":
                 object.__setattr__(self, knob.name, class_weights.checked(value))
-            elif value is not None:
+            elif value is not None and not isinstance(value, Default):
                 kind = knob.metadata.get("kind", float) if knob.default is None else type(knob.default)
                 object.__setattr__(self, knob.name, _checked(knob.name, value, kind, knob.metadata))
         self._settle()
 
     def _settle(self) -> None:
         """Put defaults where they are read. Raises RecipeError for a value that nothing reads."""
-        for knob in fields(self):
-            if "read_by" not in knob.metadata:
-                continue
+        dependent = [knob for knob in fields(self) if "read_by" in knob.metadata]
+        for knob in dependent:
+            if isinstance(getattr(self, knob.name), Default):  # of the recipe that this one replaces
+                object.__setattr__(self, knob.name, None)
+        for knob in dependent:
             value, reason = getattr(self, knob.name), unread(Recipe, vars(self), knob.name)
             if value is None and reason is None:
-                object.__setattr__(self, knob.name, default(Recipe, vars(self), knob.name))
+                object.__setattr__(self, knob.name, marked(default(Recipe, vars(self), knob.name)))
             elif value is not None and reason is not None:
                 raise reason.refusal(knob.name, value)
         if self.schedule == "decay" and self.decay is None:

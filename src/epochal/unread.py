@@ -70,3 +70,25 @@ def default(of: type, values: Mapping[str, Any], name: str) -> Any:
 
 def _read_by(of: type, name: str) -> Mapping[str, Mapping[Any, Any]]:
     return next(knob.metadata for knob in fields(of) if knob.name == name).get("read_by", {})
+
+
+class Default:
+    """The mark of a default that was filled in: `dataclasses.replace` hands it on as if the user had given it."""
+
+
+class _Number(Default, float):
+    pass
+
+
+class _Whole(Default, int):
+    pass
+
+
+class _Word(Default, str):
+    pass
+
+
+def marked(value: Any) -> Any:
+    """`value`, a number or a text, as a filled-in default; equal to what it was, and of the same kind."""
+    kinds: dict[type, type] = {float: _Number, int: _Whole, str: _Word}
+    return kinds[type(value)](value) if type(value) in kinds else value

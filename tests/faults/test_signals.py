@@ -121,7 +121,7 @@ PLACES = {
     "making the folder": ("epochal.folder:RunFolder._begin", 0),
     "training": ("epochal.program:Program.stretch", 1),
     "validation": ("epochal.program:Program.count_errors", 1),
-    "saving": ("epochal.sealed:write", 1),
+    "saving": ("epochal.checkpoint:save", 1),
     "the end": ("epochal.folder:RunFolder._save_outcome", 78),
     "scoring the test split": ("epochal.fitted:Fit.test", 78),
 }
