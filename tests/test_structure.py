@@ -25,10 +25,10 @@ models.built_in models.adapters.calls models.adapters.modes models.adapters.nnx 
 models.adapters.equinox models.adapters models recipe optimizers augmentations own epoch contracts score statistics
 patience stream placement chunked residency shared program ledger row_file fitted member loop training record history
 keeping runrecord folder logs.story logs.tensorboard logs.mlflow logs.wandb logs.trackio logs runcode run evaluation
-comparison selection.candidate selection.space selection.distinct selection.grouping selection.pace selection.folds
-selection.halving selection.choosing selection.journal selection.crew selection.search selection.selecting
-selection.chosen selection.table selection.plot selection.session selection.takeup selection reproduction
-exporting.operations exporting.lookups exporting.tracing exporting.onnx_graph exporting.onnx_windows
+comparison selection.candidate selection.choosing selection.grouping selection.record selection.space selection.distinct
+selection.grouping selection.pace selection.folds selection.halving selection.journal selection.crew selection.search
+selection.selecting selection.chosen selection.table selection.plot selection.session selection.takeup selection
+reproduction exporting.operations exporting.lookups exporting.tracing exporting.onnx_graph exporting.onnx_windows
 exporting.onnx_lookups exporting.onnx_operations exporting.onnx_columns exporting.onnx_model exporting.standalone
 exporting.numpy_operations exporting.numpy_folder exporting.stablehlo exporting.tensors exporting.files exporting
 limits bench settings supervised increments estimator cli

@@ -77,6 +77,12 @@ def is_plain(path: Path) -> bool:
         return False
 
 
+def check_folder(path: Path) -> None:
+    """Raise OSError where something lies at `path` that is no folder, such as a link to one."""
+    if os.path.lexists(path) and not stat.S_ISDIR(mode := os.lstat(path).st_mode):
+        raise OSError(errno.ENOTDIR, _is(stat.S_IFMT(mode)), str(path))
+
+
 def exists(path: Path) -> bool:
     """Whether there is anything of that name, a broken link included."""
     return os.path.lexists(path)
