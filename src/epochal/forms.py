@@ -22,6 +22,7 @@ class Unfit(ValueError):
     """A value that is not of the form that it has to be."""
 
     def __init__(self, key: str, value: Any, wanted: str):
+        self.key, self.value, self.wanted = key, value, wanted
         super().__init__(f"{shown(key)} must be {wanted}, is {shown(value)}")
 
 
@@ -150,8 +151,10 @@ def made(make: Callable[..., Any], key: str, *values: Any, **named: Any) -> Any:
     """What `make` makes of some values; where it refuses them, they do not fit the key. Raises Unfit."""
     try:
         return make(*values, **named)
-    except Unfit:
-        raise
+    except Unfit as error:
+        if error.key.startswith(key):
+            raise
+        raise Unfit(f"{key}.{error.key}", error.value, error.wanted) from None
     except (EpochalError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise Unfit(key, f"{type(error).__name__}: {error}", "what epochal writes") from None
 

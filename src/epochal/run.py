@@ -7,7 +7,7 @@ from typing import Any
 
 from epochal import checkpoint, history, own, parameters, record, sealed
 from epochal.dataset import Dataset
-from epochal.errors import DataError, DivergedError, EpochalError, RunError, StorageError
+from epochal.errors import DataError, DivergedError, EpochalError, RecipeError, RunError, StorageError
 from epochal.fitted import Best, Epoch, Fit, Recorded
 from epochal.folder import RunFolder, sweep
 from epochal.loading import load
@@ -179,7 +179,7 @@ def load_run(
             _check_same(data, told.data, path)
         for note in code.changed():
             log.warning("%s: %s", path, note)
-        program = Program(model, recipe, prepared.example_shape, len(prepared.classes), own=own.NONE)
+        program = _program(model, recipe, told, path)
         best, params = _read_best(path / "best.safetensors", program, told)
         return Fit(
             model, recipe, program, params, best, _history(path, told), told.steps, told.stopped or "interrupted",
@@ -189,6 +189,16 @@ def load_run(
         if _is_misfit(error, model):
             raise RunError(f"{path / 'run.json'}: makes no sense: {error!r}; {REMEDY}") from None
         raise
+
+
+def _program(model: Model, recipe: Recipe, told: RunRecord, path: Path) -> Program:
+    prepared = told.data.preparation
+    try:
+        return Program(model, recipe, prepared.example_shape, len(prepared.classes), own=own.NONE)
+    except RecipeError as error:
+        if not model.built_in:
+            raise
+        raise RunError(f"{path / 'run.json'}: makes no sense: {error}") from None
 
 
 def training_data(path: Path) -> Dataset:

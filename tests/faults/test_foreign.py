@@ -1,4 +1,4 @@
-"""Run folders and selections of strangers: what lies in them is looked at as what it is, and nothing else is touched."""
+"""Run folders and selections of strangers: what lies in them is taken as what it is, and nothing else is touched."""
 
 import json
 import os
@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from commands import epochal as command
 from commands import result
+from epochal import sealed
 from epochal.lock import Lock
 from needs import extra
 from sealing import rechain, reseal, told_by
@@ -50,7 +51,9 @@ def refused(place: Path, *words: object, told: str, code: int = 2, **environment
 def contents(folder: Path) -> dict[str, str]:
     """Digests of all files below a folder; links by what they name."""
     return {
-        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): str(path.readlink())
+        if path.is_symlink()
+        else sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
         if path.is_symlink() or path.is_file()
     }
@@ -102,7 +105,6 @@ def test_a_trial_of_another_selection_is_not_taken(place):
     done = command("resume", "selection", cwd=place)
     assert done.returncode == 0
     assert "0-0-0.safetensors: is a trial of another selection; it is called" in done.stderr
-    assert (place / "selection/results.csv").read_text() == (place / "selection/results.csv").read_text()
 
 
 # A4
@@ -216,9 +218,6 @@ def test_best_parameters_of_another_run_are_refused_by_name(place):
 
 
 def test_an_older_best_of_the_same_run_is_not_what_it_ended_with(place):
-    arrays, told = {"W": None}, None
-    from epochal import sealed
-
     path = place / "run" / "best.safetensors"
     arrays, told = sealed.read(path)
     changed = {name: array + 1 for name, array in arrays.items()}
@@ -296,8 +295,6 @@ def test_numbers_that_epochal_never_writes_are_refused(place, dtype):
 
 
 def test_what_the_library_writes_is_what_is_read(place):
-    from epochal import sealed
-
     path = place / "run" / "best.safetensors"
     arrays, _ = sealed.read(path)
     other = safetensors.numpy.load_file(path)

@@ -53,9 +53,9 @@ def kept(folder: Path, *, trusted: bool = False) -> list[str]:
     memory = _memory(folder)
     if memory["tools"] and not trusted and (objection := _objection(memory)):
         raise RunError(
-            f"{folder}: to go on with its log, {' and '.join(memory['tools'])} would be written to, which {NAME} names; "
-            f"{NAME} {objection}\nnothing was written; {option('trust', True)} writes to them, and without {NAME} the "
-            f"run goes on with no log"
+            f"{folder}: to go on with its log, {' and '.join(memory['tools'])} would be written to, which {NAME} "
+            f"names; {NAME} {objection}\nnothing was written; {option('trust', True)} writes to them, and without "
+            f"{NAME} the run goes on with no log"
         )
     return memory["tools"]
 
