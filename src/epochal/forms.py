@@ -67,7 +67,7 @@ def whole(least: int = 0, most: int = LARGEST) -> Form:
 
 def number(value: Any, key: str) -> float:
     """A finite number."""
-    if type(value) not in (int, float) or abs(value) > 1.8e308 or not math.isfinite(value):
+    if type(value) not in (int, float) or abs(value) > 1.7e308 or not math.isfinite(value):
         raise Unfit(key, value, "a finite number")
     return float(value)
 

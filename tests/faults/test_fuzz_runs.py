@@ -30,10 +30,14 @@ from kept_runs import long
 
 COUNT = long("FUZZ", 600)
 SECONDS = 60  # that a case may take; none comes near
-RUN = ("run.json", "run.json", "run.json", "history.jsonl", "test-ledger.jsonl", "best.safetensors", "rows.safetensors", "checkpoint", "lock",
-       "logs.json", "recipe.toml")  # fmt: skip
-SELECTION = ("selection.json", "journal.jsonl", "trials/0-0-0.safetensors", "trials/1-0-0.safetensors", "lock",
-             "run/run.json", "run/best.safetensors", "results.csv", "progress", "trials", "run")  # fmt: skip
+RUN = (
+    "run.json", "run.json", "run.json", "history.jsonl", "test-ledger.jsonl", "best.safetensors", "rows.safetensors",
+    "checkpoint", "lock", "logs.json", "recipe.toml",
+)  # fmt: skip
+SELECTION = (
+    "selection.json", "journal.jsonl", "trials/0-0-0.safetensors", "trials/1-0-0.safetensors", "lock", "run/run.json",
+    "run/best.safetensors", "results.csv", "progress", "trials", "run",
+)  # fmt: skip
 ODD: list[Any] = [
     None, True, False, 0, -1, 1, 2**31, 2**53, 2**63 - 1, 2**64, 10**400, -(10**30), 0.5, -0.0, 1e308, 1e-320,
     float("nan"), float("inf"),
