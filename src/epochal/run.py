@@ -1,6 +1,7 @@
 """Runs that are kept: train into a folder, go on where a run was left, open one that is done."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ MISFITS = (KeyError, TypeError, ValueError, AttributeError, IndexError, Overflow
 """What values raise that fit their own keys, and do not fit each other."""
 
 
-def _differences(then: dict[str, str], strict: bool, path: Path) -> list[str]:
+def _differences(then: Mapping[str, str], strict: bool, path: Path) -> list[str]:
     now = record.versions(then)
     differ = [
         f"{name} was {then[name]}, is {now[name]}" for name in sorted(now) if name in then and then[name] != now[name]
