@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import epochal
-from epochal import atomic, ledger
+from epochal import atomic, jsonfile, ledger
 from epochal.folder import new_folder
 
 RECIPE = epochal.Recipe(epochs=4, batch_size=20)
@@ -66,8 +66,9 @@ def test_every_flipped_byte_of_the_parameters_is_noticed(small, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [("run.json", "{", "cannot be read"), ("run.json", "{}", "no run of format 1"),
-     ("run.json", '{"format": 1}', "damaged or of another version"), ("history.jsonl", "{]", "cannot be read"),
-     ("best.safetensors", None, "ended before its first validation"), ("run.json", None, "is no run folder")],
+     ("run.json", '{"format": 1}', "it has no sha256"), ("best.safetensors", None, "ended before its first validation"),
+     ("run.json", json.dumps(jsonfile.sealed({"format": 1})), "run_sha256 must be a SHA-256"),
+     ("run.json", None, "is no run folder")],
 )  # fmt: skip
 def test_a_damaged_folder_is_named(small, tmp_path, name, content, words):
     epochal.fit(epochal.logistic(), small, RECIPE, out=tmp_path / "run")

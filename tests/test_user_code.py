@@ -21,6 +21,7 @@ from epochal.folder import RunFolder
 from epochal.keeping import Keeping
 from epochal.run import resume
 from needs import extra
+from sealing import rechain, reseal, sealed_text
 
 NET = """
 import layers
@@ -344,7 +345,7 @@ def test_a_planted_reference_is_never_resolved(received, name, reference, monkey
             told["recipe"]["loss"] = reference
         shutil.rmtree(received / "sent", ignore_errors=True)
         shutil.copytree(received / "mine", received / "sent")
-        write(received, {"sent/model.py": text, "sent/run.json": json.dumps(told)})
+        write(received, {"sent/model.py": text, "sent/run.json": sealed_text(told)})
         if key == "model" or name == "resume":
             for also in ((), ("--trust",)):
                 refused(received, (*OPENING[name], *also), "which is not among the code that it keeps", "nothing of it")
@@ -375,7 +376,7 @@ def test_what_was_signed_cannot_be_changed_and_names_no_place_outside(received, 
     (received / "executed.txt").unlink()
 
     def planted(**code) -> None:
-        write(received, {"sent/run.json": json.dumps(told | {"code": told["code"] | code})})
+        write(received, {"sent/run.json": sealed_text(told | {"code": told["code"] | code})})
 
     reference = told["model"]["reference"]
     planted(references={reference: ["exp", "loss.py", "nll"], told["recipe"]["loss"]: ["exp", "loss.py", "nll"]})
@@ -390,14 +391,14 @@ def test_what_was_signed_cannot_be_changed_and_names_no_place_outside(received, 
         refused(received, (*OPENING["evaluate"], "--trust"), "is damaged")
     swapped = json.loads(json.dumps(told))
     swapped["model"]["reference"] = told["recipe"]["loss"]
-    write(received, {"sent/run.json": json.dumps(swapped)})
+    write(received, {"sent/run.json": sealed_text(swapped)})
     refused(received, OPENING["evaluate"], "is not as this user's run has signed it")
 
 
 def test_text_of_others_does_not_steer_the_terminal(received):
     told = json.loads((received / "sent/run.json").read_text())
     told["code"]["references"][told["model"]["reference"]][2] = "net\x1b[2J"
-    (received / "sent/run.json").write_text(json.dumps(told))
+    reseal(received / "sent/run.json", told)
     assert "\x1b" not in refused(received, OPENING["evaluate"], r"net\x1b[2J")
 
 
@@ -421,8 +422,8 @@ def test_a_selection_of_another_user_is_not_executed_unless_it_is_trusted(receiv
     assert done.returncode == 0, done.stderr
     (received / "executed.txt").unlink()
     assert command(*words, cwd=received).returncode == 0
-    lines = (received / "selection/journal.jsonl").read_text()
-    write(received, {"planted.py": NET + SIGN, "selection/journal.jsonl": lines.replace("exp/net.py", "planted.py")})
+    rechain(received / "selection/journal.jsonl", lambda text: text.replace("exp/net.py", "planted.py"))
+    write(received, {"planted.py": NET + SIGN})
     (received / "executed.txt").unlink()
     refused(received, (*words, "--trust"), "planted.py:net, which is not among the code that it keeps")
 
@@ -436,13 +437,13 @@ def test_a_search_that_goes_on_proposes_models_from_kept_text(place, tmp_path):
     told = json.loads((tmp_path / "s/selection.json").read_text())
     assert sorted(told["code"]["references"]) == [f"{place}/net.py:net", f"{place}/net.py:other"]
     told["search"]["trials"] = 8  # as if it had been interrupted after the first
-    write(tmp_path, {"s/selection.json": json.dumps(told)})
+    write(tmp_path, {"s/selection.json": sealed_text(told)})
     shutil.rmtree(place)
     selected = result("resume", "s", cwd=tmp_path)
     assert {each["varied"]["model"] for each in selected["candidates"]} == {"exp/net.py:net", "exp/net.py:other"}
     told = json.loads((tmp_path / "s/selection.json").read_text())
     told["search"] |= {"trials": 12, "spare": told["search"]["spare"] | {"loss": "planted.py:nll"}}
-    write(tmp_path, {"planted.py": LOSS + SIGN, "s/selection.json": json.dumps(told)})
+    write(tmp_path, {"planted.py": LOSS + SIGN, "s/selection.json": sealed_text(told)})
     refused(
         tmp_path, ("resume", "s", "--trust", "--quiet"), "planted.py:nll, which is not among the code that it keeps"
     )
@@ -458,7 +459,7 @@ def test_strict_refuses_before_anything_is_executed(place, tmp_path):
     refused(tmp_path, ("resume", "run", "--strict", "--model", "exp/net.py:net"), "takes another file than the text")
     told = json.loads((tmp_path / "run/run.json").read_text())
     told["versions"]["flax"] = "0.0.1"
-    write(tmp_path, {"run/run.json": json.dumps(told)})
+    write(tmp_path, {"run/run.json": sealed_text(told)})
     refused(tmp_path, ("resume", "run", "--strict"), "flax was 0.0.1, is ")
 
 

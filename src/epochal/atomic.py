@@ -3,28 +3,38 @@
 import errno
 import json
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from epochal import plainfiles
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 def write(path: Path, content: bytes) -> None:
     """Put `content` at `path`: written under another name, flushed to the disk, renamed. Raises OSError.
 
     Whoever opens `path` at any instant, or after a power loss, finds the old content or the new one, never a part.
+    A link of that name is replaced, and not followed.
     """
     other = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with other.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        other.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            other.unlink()
-        raise
+    with plainfiles.folder(path.parent) as handle:
+        file = os.open(plainfiles.at(other, handle), _NEW | plainfiles.SAFE, 0o666, dir_fd=handle)
+        try:
+            try:
+                plainfiles.write_all(file, content)
+                os.fsync(file)
+            finally:
+                os.close(file)
+            names = plainfiles.at(other, handle), plainfiles.at(path, handle)
+            os.replace(*names, src_dir_fd=handle, dst_dir_fd=handle)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(plainfiles.at(other, handle), dir_fd=handle)
+            raise
     sync_folder(path.parent)
 
 
@@ -34,10 +44,16 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def sweep(folder: Path, *names: str) -> None:
-    """Remove what killed writers of the files `names` (patterns) have left in `folder`. Raises OSError."""
-    for name in names:
-        for path in folder.glob(f".{name}.*.tmp"):
-            path.unlink(missing_ok=True)
+    """Remove what killed writers of the files `names` (regular expressions) have left in `folder`. Raises OSError."""
+    pattern = re.compile(rf"\.(?:{'|'.join(names)})\.[0-9a-f]{{8}}\.tmp")
+    for path in list(folder.iterdir()):
+        if pattern.fullmatch(path.name) and plainfiles.is_plain(path):
+            plainfiles.unlink(path)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of that name is what a killed writer has left."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", name) is not None
 
 
 def make_folder(folder: Path) -> None:

@@ -12,10 +12,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from epochal import sealed
+from epochal import plainfiles, sealed
 from epochal.errors import RunError, StorageError
+from epochal.forms import fields, flag, listed, mapping, number, optional, plain, sha256, text, together, whole
 
 KEEP = 2
+STATE = fields(
+    dict, step=whole(), patience=listed(plain, 4, 4), best=optional(listed(whole(), 3, 3)), epochs=whole(),
+    running=fields(
+        dict, loss=number, rows=whole(), seconds=number, best=flag, validations=listed(together(whole(), whole()))
+    ),
+    stopped=optional(text), seconds=mapping(number), run=optional(sha256), history=optional(sha256),
+)  # fmt: skip
+"""The values of a checkpoint beside its arrays."""
 _NAME = re.compile(r"checkpoint-(\d{12})\.safetensors")
 
 
@@ -39,11 +48,11 @@ def save(folder: Path, snapshot: Snapshot) -> None:
         sealed.write(path, snapshot.arrays, snapshot.told)
         _read_back(path)
         for _, old in [pair for pair in found(folder) if pair[0] < step][: 1 - KEEP]:
-            old.unlink(missing_ok=True)
+            plainfiles.unlink(old)
     except (OSError, RunError) as error:
         size = sum(array.nbytes for array in snapshot.arrays.values())
-        reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
-        raise StorageError(f"{path}: the checkpoint cannot be saved: {reason}; it needs {size:,} bytes") from None
+        why = plainfiles.reason(error)
+        raise StorageError(f"{path}: the checkpoint cannot be saved: {why}; it needs {size:,} bytes") from None
 
 
 def _read_back(path: Path) -> None:
@@ -51,21 +60,24 @@ def _read_back(path: Path) -> None:
         sealed.read(path)
     except (OSError, RunError):
         with suppress(OSError):
-            path.unlink()
+            plainfiles.unlink(path)
         raise
 
 
 def found(folder: Path) -> list[tuple[int, Path]]:
-    """The checkpoints of a run by update, oldest first. What a killed process left half-written is none of them."""
+    """The checkpoints of a run by update, oldest first. What a killed process left half-written is none of them.
+
+    Nor are links, and whatever else is no regular file.
+    """
     matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
-    return sorted((int(match[1]), path) for match, path in matches if match and path.is_file())
+    return sorted((int(match[1]), path) for match, path in matches if match and plainfiles.is_plain(path))
 
 
 def newest(folder: Path, run: str | None = None) -> tuple[Snapshot | None, dict[Path, str]]:
     """The newest whole checkpoint, None where there is none, and what is wrong with newer ones.
 
-    `run` is what their value of that name must be, lest a checkpoint of another run is taken.
-    Raises RunError where there are some, and none is whole.
+    `run` is what their value of that name must be: a checkpoint of another run is not taken.
+    Raises RunError where there are some, and none is whole, or where one may not be read.
     """
     complaints = {}
     for step, path in reversed(found(folder)):
@@ -75,6 +87,8 @@ def newest(folder: Path, run: str | None = None) -> tuple[Snapshot | None, dict[
             if told == (step, run or told[1]):
                 return snapshot, complaints
             complaints[path] = f"{path}: is a checkpoint of another run, or of another step"
+        except PermissionError as error:  # which is no damage
+            raise RunError(f"{path}: may not be read: {plainfiles.reason(error)}; make it readable") from None
         except (RunError, FileNotFoundError) as error:
             complaints[path] = str(error)
     if complaints:
@@ -84,8 +98,8 @@ def newest(folder: Path, run: str | None = None) -> tuple[Snapshot | None, dict[
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a checkpoint that is not whole, so that it does not count as one; returns its new name. Raises OSError."""
-    return path.replace(path.with_name(f"{path.name}.damaged"))
+    """Rename a file that is not whole, so that it does not count as one; returns its new name. Raises OSError."""
+    return plainfiles.set_aside(path, "damaged")
 
 
 class Saver:

@@ -123,7 +123,7 @@ class Fit:
         """Digests of the rows of this run; None where neither its data nor its folder tell."""
         if self.data is not None:
             return self.data.known_rows
-        return row_file.read(self.folder) if self.folder else None
+        return row_file.read(self.folder, self.fingerprint) if self.folder else None
 
     def predict_proba(self, x: Any, *, divisor: float | None = None) -> np.ndarray:
         """p(class | x) of every row: [rows, classes] in the compute dtype.
@@ -211,7 +211,7 @@ class Fit:
         """The ledgers of this run's own test split; none where neither its data nor its folder tell."""
         if self.data is not None:
             return self.data.ledger_keys
-        return row_file.ledger_keys(self.folder) if self.folder else ()
+        return row_file.ledger_keys(self.folder, self.fingerprint) if self.folder else ()
 
     def test(self) -> Score:
         """Open the test split and score it. The ledger of its rows, and that of a run folder, keep that it was done.

@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 import tomli_w
 
-from epochal import atomic, checkpoint, parameters, record, row_file, sealed
+from epochal import atomic, checkpoint, jsonfile, parameters, plainfiles, record, row_file, sealed
 from epochal.checkpoint import Saver, Snapshot
 from epochal.codekeeper import Keeper
 from epochal.errors import EpochalError, RunError, StorageError
@@ -31,14 +31,12 @@ from epochal.history import History
 from epochal.keeping import USUAL, Keeping
 from epochal.keptcode import NAME as CODE
 from epochal.lock import NAME as LOCK
-from epochal.lock import Lock, take_lock
+from epochal.lock import Lock, check_free, take_lock
+from epochal.runrecord import FORMAT
 from epochal.training import Moment, Training
 
-FORMAT = 1
 COST_SHARE = 50
 """A save at a new best waits until this many times its own cost has passed, so that it costs at most 2 %."""
-_BEGUN = (LOCK, "recipe.toml", row_file.NAME)
-"""What is there before run.json makes the folder a run."""
 WARNING_SECONDS = 10.0
 """How often a disk that stays full is told of."""
 
@@ -63,23 +61,17 @@ class RunFolder:
     @classmethod
     def create(cls, path: Path, training: Training, keeping: Keeping = USUAL) -> "RunFolder":
         """Make the folder of a new run. Raises RunError where there is a run in it, or something else."""
+        keeper = Keeper(path, {"model": training.model.source, **training.own.sources})
+        if path.is_dir():
+            _check_empty(path, keeper)  # before anything is written: what is refused stays as it is
         lock = take_lock(path)
         try:
-            others = sorted(entry.name for entry in path.iterdir() if entry.name not in _BEGUN)
-            others = [name for name in others if not (name.startswith(".") and name.endswith(".tmp"))]
-            if "run.json" in others:
-                raise RunError(
-                    f"{path}: holds a run; go on with `epochal resume {path}`, or name another folder with --out"
-                )
+            _check_empty(path, keeper)
             folder = cls(path, lock, training, keeping)
-            if CODE in others and folder._keeper.is_own():
-                others.remove(CODE)  # of one that was killed before it was a run
-            if others:
-                raise RunError(f"{path}: is not empty (it holds {others[0]}); name another folder with --out")
             folder._begin()
         except OSError as error:
             lock.close()
-            raise StorageError(f"{path}: the run cannot be written: {error.strerror or error}") from None
+            raise StorageError(f"{path}: the run cannot be written: {plainfiles.reason(error)}") from None
         except BaseException:
             lock.close()
             raise
@@ -149,10 +141,10 @@ class RunFolder:
             return
         path = self.path / "best.safetensors"
         try:
-            sealed.write(path, named, record.best_json(best))
+            sealed.write(path, named, record.best_json(best) | {"run": self._run})
             self._saved_best = best
         except OSError as error:
-            raise StorageError(f"{path}: the best parameters cannot be saved: {error.strerror or error}") from None
+            raise StorageError(f"{path}: the best parameters cannot be saved: {plainfiles.reason(error)}") from None
 
     def _heed(self, error: StorageError | None) -> None:
         if error is None:
@@ -203,7 +195,7 @@ class RunFolder:
         try:
             atomic.write_json(self.path / "run.json", self._describe())
         except OSError as error:
-            raise StorageError(f"{self.path / 'run.json'}: cannot be written: {error.strerror or error}") from None
+            raise StorageError(f"{self.path / 'run.json'}: cannot be written: {plainfiles.reason(error)}") from None
 
     def _begin(self) -> None:
         sweep(self.path)
@@ -231,12 +223,28 @@ class RunFolder:
     def _describe(self) -> dict[str, Any]:
         history = {"epochs": len(self.training.epochs), "sha256": self._history.sha256}
         kept = {"history": history, "keeping": asdict(self.keeping), "code": self._keeper.keep()}
-        return {"format": FORMAT} | record.training_json(self.training) | kept | {"versions": record.versions()}
+        told = {"format": FORMAT} | record.training_json(self.training) | kept | {"versions": record.versions()}
+        return jsonfile.sealed(told)
 
 
 def sweep(path: Path) -> None:
     """Remove what killed writers have left in a run folder whose lock is held. Raises OSError."""
-    atomic.sweep(path, "recipe.toml", "run.json", "history.jsonl", "*.safetensors")
+    atomic.sweep(path, r"recipe\.toml", r"run\.json", r"history\.jsonl", r"[\w-]+\.safetensors")
+
+
+def _check_empty(path: Path, keeper: Keeper) -> None:
+    """Raise RunError where a folder holds more than what a training leaves that was killed before it was a run."""
+    try:
+        others = sorted(e.name for e in path.iterdir() if e.name != LOCK and not atomic.is_temporary(e.name))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be looked into: {plainfiles.reason(error)}; name another folder") from None
+    ours = [name for name in ("recipe.toml", row_file.NAME) if plainfiles.is_plain(path / name)]
+    if "run.json" in others:
+        check_free(path)
+        raise RunError(f"{path}: holds a run; go on with `epochal resume {path}`, or name another folder with --out")
+    others = [name for name in others if name not in ours and not (name == CODE and keeper.is_own())]
+    if others:
+        raise RunError(f"{path}: is not empty (it holds {others[0]}); name another folder with --out")
 
 
 def new_folder(parent: Path, name: str) -> Path:

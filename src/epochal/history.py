@@ -1,12 +1,11 @@
 """The history of a run: a line an epoch, as many as the state knows, and a digest by which checkpoints know them."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from epochal import atomic, journal, record
+from epochal import atomic, journal, jsonfile, plainfiles, record
 from epochal.errors import RunError, StorageError
 from epochal.fitted import Epoch
 from epochal.lock import Lock
@@ -67,7 +66,7 @@ class History:
         return self._digest.hexdigest()
 
     def _failure(self, error: OSError) -> StorageError:
-        return StorageError(f"{self.path}: cannot be written: {error.strerror or error}")
+        return StorageError(f"{self.path}: cannot be written: {plainfiles.reason(error)}")
 
 
 def read(folder: Path, count: int, sha256: str) -> tuple[Epoch, ...]:
@@ -82,17 +81,21 @@ def read(folder: Path, count: int, sha256: str) -> tuple[Epoch, ...]:
             raise ValueError(f"it has {len(lines):,} whole lines, {count:,} were written")
         if hashlib.sha256(b"".join(lines)).hexdigest() != sha256:
             raise ValueError("its SHA-256 is not the one that was noted")
-        return tuple(record.epoch_from(json.loads(line)) for line in lines)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: cannot be read: {error}; the file is damaged, bring it back") from None
+        return tuple(record.epoch_from(jsonfile.parse(line)) for line in lines)
+    except PermissionError as error:
+        raise RunError(f"{path}: may not be read: {plainfiles.reason(error)}; make it readable for yourself") from None
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path}: cannot be read: {plainfiles.reason(error)}; the file is damaged, bring it back"
+        ) from None
 
 
 def so_far(folder: Path) -> tuple[Epoch, ...]:
     """The epochs of a run that goes on or was killed, up to the first line that is not whole."""
     epochs = []
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError):
         for line in journal.lines(folder / NAME):
-            epochs.append(record.epoch_from(json.loads(line)))
+            epochs.append(record.epoch_from(jsonfile.parse(line)))
     return tuple(epochs)
 
 

@@ -1,13 +1,23 @@
-"""Files that grow by whole lines, a JSON value each."""
+"""Files that grow by whole lines, a JSON value each.
+
+Lines may be a chain: each carries the digest of the one before it and its own, so that none is changed, left out or
+put in between without a trace. Lines that are cut off at the end leave none.
+"""
 
 import json
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from epochal import atomic, lock
+from epochal import atomic, jsonfile, lock, plainfiles
+
+MOST_BYTES = 512 << 20
+_LONGEST, _BLOCK = jsonfile.MOST_BYTES, 1 << 20
+_BEGIN = b'{"'
+BEFORE = "before"
 
 
 def line(value: Any) -> bytes:
@@ -15,28 +25,37 @@ def line(value: Any) -> bytes:
     return (json.dumps(value) + "\n").encode()
 
 
-def append(path: Path, added: Iterable[bytes]) -> None:
+def chained(value: dict[str, Any], before: bytes) -> bytes:
+    """The line of `value` behind the line `before`, which is empty for the first one."""
+    return line(jsonfile.sealed(value | {BEFORE: _own_digest(before)}))
+
+
+def append(path: Path, added: Iterable[bytes] | Callable[[bytes], bytes]) -> None:
     """Add lines, all of them or none; `sync` flushes them to the disk. Raises OSError.
 
-    A last line that lost power has cut short is dropped. Processes that add at the same time wait for each other.
+    Or the line that `added` makes of the last one. A last line that lost power has cut short is dropped; a file that
+    ends otherwise is none of epochal's, and stays as it is. Processes that add at the same time wait for each other.
     """
-    with path.open("ab+", buffering=0) as file:
+    file = plainfiles.opened(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    try:
         lock.wait(file)
-        end = _whole(file)
-        file.truncate(end)
-        content = b"".join(added)
+        end, last = _end(file, path)
+        content = added(last) if callable(added) else b"".join(added)
+        if os.fstat(file).st_size != end:
+            os.ftruncate(file, end)
         try:
-            while content:  # a disk that is nearly full takes a part
-                content = content[file.write(content) :]
+            plainfiles.write_all(file, content)
         except BaseException:
             with suppress(OSError):
-                file.truncate(end)
+                os.ftruncate(file, end)
             raise
+    finally:
+        os.close(file)
 
 
 def sync(path: Path) -> None:
     """Flush the lines, and the name of the file, to the disk. Raises OSError."""
-    handle = os.open(path, os.O_RDWR)
+    handle = plainfiles.opened(path, os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
@@ -45,19 +64,70 @@ def sync(path: Path) -> None:
 
 
 def lines(path: Path) -> list[bytes]:
-    """The whole lines; none where there is no such file. Raises OSError."""
+    """The whole lines; none where there is no such file. Raises OSError, also for what is too large."""
     try:
-        content = path.read_bytes()
+        file = plainfiles.opened(path, os.O_RDONLY)
     except FileNotFoundError:
         return []
-    return [text + b"\n" for text in content.split(b"\n")[:-1]]
+    try:
+        plainfiles.check_size(os.fstat(file).st_size, MOST_BYTES, path)
+        return list(_lines(file))
+    finally:
+        os.close(file)
 
 
-def _whole(file: IO[bytes]) -> int:
-    """Where the last whole line ends."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 1))
-    if file.read(1) in (b"", b"\n"):
-        return size
-    file.seek(0)
-    return file.read().rfind(b"\n") + 1
+def unchained(texts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The values of the lines of a chain. Raises ValueError at the first that does not belong there."""
+    before = b""
+    for number, text in enumerate(texts, 1):
+        try:
+            value = jsonfile.parse(text)
+            if not isinstance(value, dict):
+                raise ValueError("it is no object")
+            value = jsonfile.opened(value)
+            if value.pop(BEFORE, None) != _own_digest(before):
+                raise ValueError("it does not follow the line before it")
+        except ValueError as error:
+            raise ValueError(f"line {number:,}: {error}") from None
+        before = text
+        yield value
+
+
+def _own_digest(text: bytes) -> str:
+    """The digest that a line of a chain carries; empty for none."""
+    if not text:
+        return ""
+    try:
+        value = jsonfile.parse(text)
+        return str(value[jsonfile.SEAL]) if isinstance(value, dict) else jsonfile.digest(value)
+    except (ValueError, KeyError):
+        return "of no line of a chain"
+
+
+def _lines(file: int) -> Iterator[bytes]:
+    rest = b""
+    while block := os.read(file, _BLOCK):
+        *whole, rest = (rest + block).split(b"\n")
+        yield from (text + b"\n" for text in whole)
+        if rest[:2] not in (_BEGIN, _BEGIN[: len(rest)]) or len(rest) > _LONGEST:
+            return  # no line that a kill has cut short: whoever adds to it will say so
+
+
+def _end(file: int, path: Path) -> tuple[int, bytes]:
+    """Where the last whole line ends, and that line. Raises OSError where what follows is no part of one."""
+    state = os.fstat(file)
+    if state.st_nlink > 1 and stat.S_ISREG(state.st_mode):
+        raise OSError(0, "has another name elsewhere (a hard link); put a copy of it in its place", str(path))
+    plainfiles.check_size(state.st_size, MOST_BYTES, path)
+    tail, place = b"", state.st_size
+    while place and tail.rstrip(b"\n").count(b"\n") < 2 - tail.endswith(b"\n") and len(tail) <= 2 * _LONGEST:
+        step = min(_BLOCK, place)
+        place -= step
+        os.lseek(file, place, os.SEEK_SET)
+        tail = os.read(file, step) + tail
+    cut = tail.rfind(b"\n") + 1
+    part = tail[cut:].rstrip(b"\0")
+    last = tail[:cut].rstrip(b"\n").rpartition(b"\n")[2] + b"\n" if cut else b""
+    if not (part.startswith(_BEGIN) or _BEGIN.startswith(part)) or (last and not last.startswith(_BEGIN)):
+        raise OSError(0, "does not end in a line of epochal's, and stays as it is; move it elsewhere", str(path))
+    return state.st_size - len(tail) + cut, last

@@ -4,7 +4,6 @@ A run folder keeps those of its run. The user's data folder keeps those of a dat
 run, selection or program opened it: a test set that has been looked at often has become a validation set.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,9 +15,14 @@ import platformdirs
 
 from epochal import journal
 from epochal.errors import RunError, StorageError
-from epochal.score import Score
+from epochal.forms import fields, listed, optional, sha256, text
+from epochal.plainfiles import reason
+from epochal.score import SCORE, Score
 
 NAME = "test-ledger.jsonl"
+_OPENING = fields(
+    dict, time=text, data=listed(text), parameters_sha256=sha256, test=optional(SCORE), rows=optional(SCORE)
+)
 
 log = logging.getLogger("epochal")
 
@@ -42,11 +46,11 @@ def record(
     if folder is not None:
         path = folder / NAME
         try:
-            journal.append(path, [journal.line(entry)])
+            journal.append(path, lambda last: journal.chained(entry, last))
             journal.sync(path)
         except OSError as error:
             raise StorageError(
-                f"{path}: cannot be written: {error.strerror or error}; without it the test split stays closed"
+                f"{path}: cannot be written: {reason(error)}; without it the test split stays closed"
             ) from None
     try:
         for key in keys:
@@ -58,16 +62,25 @@ def record(
 
 
 def entries(folder: Path) -> list[dict[str, Any]]:
-    """Every opening by the run in `folder` so far, in order. Raises RunError for a line that is none."""
-    path, found = folder / NAME, []
+    """Every opening by the run in `folder` so far, in order. Raises RunError for a line that is none.
+
+    As well where a line was changed, or one is lacking: the lines are a chain.
+    """
+    path = folder / NAME
     try:
-        for number, text in enumerate(journal.lines(path), 1):
-            found.append(json.loads(text))
-            if "parameters_sha256" not in found[-1] or not {"test", "rows"} & set(found[-1]):
-                raise ValueError(f"line {number} is no opening")
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{path}: cannot be read: {error}; the file is damaged, bring it back") from None
-    return found
+        values = list(journal.unchained(journal.lines(path)))
+        return [_opening(value, f"line {number}") for number, value in enumerate(values, 1)]
+    except PermissionError as error:
+        raise RunError(f"{path}: may not be read: {reason(error)}; make it readable for yourself") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {reason(error)}; the file is damaged, bring it back") from None
+
+
+def _opening(value: dict[str, Any], key: str) -> dict[str, Any]:
+    if len({"test", "rows"} & set(value)) != 1:
+        raise ValueError(f"{key} is no opening")
+    _OPENING(value, key)
+    return value
 
 
 def of_data(key: str) -> Path:

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from epochal import atomic
+from epochal import atomic, jsonfile, plainfiles
 from epochal.errors import RunError, StorageError
 
 NAME = "lock"
+_BEGIN, _MOST_BYTES = b'{"process": ', 4096
 
 try:
     import fcntl
@@ -25,22 +26,24 @@ class Lock:
     """Holds the lock of a run folder until it is closed. The system releases it when the process ends.
 
     The file tells who holds it: process, host, and since when. It stays when the lock goes; what counts is the lock.
+    A file of that name that is somebody else's is neither followed, where it is a link, nor written to.
     """
 
     def __init__(self, folder: Path):
         """Take the lock. Raises RunError, naming the owner, where another process has it; OSError."""
         self.path = folder / NAME
-        self._file: IO[str] = self.path.open("a+", encoding="utf-8")
+        self._file = plainfiles.opened(self.path, os.O_RDWR | os.O_CREAT)
         try:
-            self._take(folder)
-            self._file.seek(0)
-            self._file.truncate()
+            _take(self._file, folder)
+            if not _is_ours(self._file):
+                raise RunError(f"{self.path}: is no lock of epochal's, and stays as it is; name another folder")
+            os.ftruncate(self._file, 0)
             since = datetime.now(UTC).isoformat(timespec="seconds")
-            json.dump({"process": os.getpid(), "host": socket.gethostname(), "since": since}, self._file)
-            self._file.flush()
+            owner = {"process": os.getpid(), "host": socket.gethostname(), "since": since}
+            os.lseek(self._file, 0, os.SEEK_SET)
+            plainfiles.write_all(self._file, json.dumps(owner).encode())
         except BaseException:
-            with suppress(OSError):  # what could not be written is tried once more
-                self._file.close()
+            os.close(self._file)
             raise
 
     def check(self) -> None:
@@ -48,9 +51,9 @@ class Lock:
 
         What is written to another would be mixed with the run of its owner.
         """
-        held = os.fstat(self._file.fileno())
+        held = os.fstat(self._file)
         try:
-            there = self.path.stat()
+            there = self.path.lstat()
         except OSError as error:
             raise StorageError(
                 f"{self.path.parent}: the run folder has been removed or cannot be reached any more: {error.strerror}; "
@@ -61,44 +64,71 @@ class Lock:
 
     def close(self) -> None:
         """Release the lock."""
-        self._file.close()
+        with suppress(OSError):  # closed already
+            os.close(self._file)
+        self._file = -1
 
-    def _take(self, folder: Path) -> None:
-        try:
-            _hold(self._file, block=False)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):  # file systems without locks
-                raise
-            owner = _owner(self._file)
-            raise RunError(f"{folder}: is in use by {owner}; wait for it, or name another folder with --out") from None
+
+def check_free(folder: Path) -> None:
+    """Raise RunError, naming the owner, where another process has the lock of `folder`. Writes nothing."""
+    try:
+        file = plainfiles.opened(folder / NAME, os.O_RDWR)
+    except OSError:
+        return
+    try:
+        _take(file, folder)
+    finally:
+        os.close(file)
+
+
+def _take(file: int, folder: Path) -> None:
+    try:
+        _hold(file, block=False)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):  # file systems without locks
+            raise
+        owner = _owner(file)
+        raise RunError(f"{folder}: is in use by {owner}; wait for it, or name another folder with --out") from None
 
 
 def take(file: IO[str]) -> None:
     """Have `file` to oneself until it is closed. Raises OSError where another has it."""
-    _hold(file, block=False)
+    _hold(file.fileno(), block=False)
 
 
-def wait(file: IO[bytes]) -> None:
+def wait(file: int) -> None:
     """Have `file` to oneself until it is closed; waits for others. Raises OSError."""
     _hold(file, block=True)
 
 
-def _hold(file: IO[str] | IO[bytes], *, block: bool) -> None:
+def _hold(file: int, *, block: bool) -> None:
     if fcntl is not None:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if block else fcntl.LOCK_NB))
         return
     import msvcrt
 
-    file.seek(1 << 30)  # a byte that nobody reads: on Windows a locked byte cannot be read either
-    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if block else msvcrt.LK_NBLCK, 1)  # pyrefly: ignore
+    os.lseek(file, 1 << 30, os.SEEK_SET)  # a byte that nobody reads: on Windows a locked byte cannot be read either
+    msvcrt.locking(file, msvcrt.LK_LOCK if block else msvcrt.LK_NBLCK, 1)  # pyrefly: ignore
 
 
-def _owner(file: IO[str]) -> str:
+def _content(file: int) -> bytes:
+    os.lseek(file, 0, os.SEEK_SET)
+    return os.read(file, _MOST_BYTES)
+
+
+def _is_ours(file: int) -> bool:
+    """Whether a lock file holds what this module writes, a part of it, or nothing."""
+    content = _content(file).strip(b"\0")  # zeros: what was not flushed before the power went
+    whole = len(content) < _MOST_BYTES
+    return whole and (content.startswith(_BEGIN) or _BEGIN.startswith(content))
+
+
+def _owner(file: int) -> str:
     for _ in range(20):  # the owner may have taken the lock this instant, and not told yet
         with suppress(OSError, ValueError, KeyError, TypeError):
-            file.seek(0)
-            told = json.load(file)
-            return f"process {told['process']} on {told['host']} since {told['since']}"
+            told = jsonfile.parse(_content(file))
+            process, host, since = (jsonfile.shown(told[name]) for name in ("process", "host", "since"))
+            return f"process {process} on {host} since {since}"
         time.sleep(0.01)
     return "another process"
 
@@ -106,7 +136,8 @@ def _owner(file: IO[str]) -> str:
 def take_lock(path: Path) -> Lock:
     """The lock of the run folder `path`, which is made if need be. Raises RunError, StorageError."""
     try:
-        atomic.make_folder(path)
+        if not isinstance(path, plainfiles.Inner):
+            atomic.make_folder(path)
         return Lock(path)
     except OSError as error:
         raise StorageError(f"{path}: the run folder cannot be made: {error.strerror or error}") from None

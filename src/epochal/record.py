@@ -13,10 +13,11 @@ from typing import Any
 from epochal import own, parameters, userfile
 from epochal.dataset import Dataset
 from epochal.fitted import Best, Epoch
+from epochal.forms import fields, flag, listed, number, optional, sha256, together, whole
 from epochal.models import Model
 from epochal.recipe import Recipe
 from epochal.residency import Residency
-from epochal.score import Score
+from epochal.score import SCORE
 from epochal.training import Training
 
 
@@ -41,6 +42,7 @@ def data_json(data: Dataset) -> dict[str, Any]:
 def training_json(training: Training) -> dict[str, Any]:
     """What a run is made of, and how far it is."""
     return {
+        "run_sha256": run_sha256(training.model, training.recipe, training.data),
         "model": model_json(training.model),
         "recipe": training.recipe.to_dict(),
         "by_value": training.recipe.by_value,
@@ -72,11 +74,9 @@ def epoch_json(epoch: Epoch) -> dict[str, Any]:
     return asdict(epoch) | {"valid": epoch.valid.to_json() if epoch.valid else None}
 
 
-def epoch_from(told: dict[str, Any]) -> Epoch:
-    """The record of a line of the history."""
-    valid = score_from(told["valid"]) if told["valid"] else None
-    validations = tuple((step, wrong) for step, wrong in told["validations"])
-    return Epoch(**(told | {"valid": valid, "validations": validations}))
+def epoch_from(told: Any) -> Epoch:
+    """The record of a line of the history. Raises ValueError."""
+    return EPOCH(told, "")
 
 
 def best_json(best: Best) -> dict[str, Any]:
@@ -84,9 +84,11 @@ def best_json(best: Best) -> dict[str, Any]:
     return {"epoch": best.epoch, "step": best.step, "valid": best.valid.to_json()}
 
 
-def score_from(told: dict[str, Any]) -> Score:
-    """The score of its JSON form."""
-    return Score(told["wrong"], told["of"])
+EPOCH = fields(
+    Epoch, epoch=whole(1), step=whole(), loss=number, valid=optional(SCORE), best=flag,
+    validations=listed(together(whole(), whole())), seconds=number,
+)  # fmt: skip
+BEST = fields(dict, epoch=whole(1), step=whole(), valid=SCORE, run=sha256)
 
 
 def model_options(model: Model) -> dict[str, Any]:

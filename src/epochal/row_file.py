@@ -4,11 +4,16 @@ With them are the names of the ledgers that count how often the test rows were o
 """
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from epochal import sealed
 from epochal.dataset import Dataset
 from epochal.errors import RunError
-from epochal.known_rows import KnownRows
+from epochal.forms import fields, listed, sha256, whole
+from epochal.known_rows import NAMES, KnownRows
+from epochal.plainfiles import reason
 
 NAME = "rows.safetensors"
 
@@ -16,30 +21,48 @@ NAME = "rows.safetensors"
 def write(folder: Path, data: Dataset) -> None:
     """Keep the digests of the rows of a run. Raises OSError."""
     known = data.known_rows
-    sealed.write(folder / NAME, known.arrays(), {"limits": known.limits(), "ledgers": list(data.ledger_keys)})
+    told = {"limits": known.limits(), "ledgers": list(data.ledger_keys), "data": data.fingerprint}
+    sealed.write(folder / NAME, known.arrays(), told)
 
 
-def read(folder: Path) -> KnownRows:
-    """The digests that `write` kept. Raises RunError."""
+def read(folder: Path, fingerprint: str | None) -> KnownRows:
+    """The digests that `write` kept, of data with that fingerprint. Raises RunError."""
+    arrays, about = _read(folder, fingerprint)
     try:
-        arrays, about = sealed.read(folder / NAME)
         return KnownRows.from_arrays(arrays, about["limits"])
-    except FileNotFoundError:
-        raise RunError(_missing(folder)) from None
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder / NAME}: is damaged: {error!r}; bring it back, or train anew") from None
 
 
-def ledger_keys(folder: Path) -> tuple[str, ...]:
+def ledger_keys(folder: Path, fingerprint: str | None) -> tuple[str, ...]:
     """The ledgers of the run's test rows. Raises RunError."""
+    return _read(folder, fingerprint)[1]["ledgers"]
+
+
+def _read(folder: Path, fingerprint: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    path = folder / NAME
     try:
-        _, about = sealed.read(folder / NAME)
-        return tuple(map(str, about["ledgers"]))
+        arrays, told = sealed.read(path)
+        about = _ABOUT(told, "")
+        if set(arrays) != set(NAMES) or not all(a.ndim == 1 and a.dtype == np.uint64 for a in arrays.values()):
+            raise ValueError("its arrays are no digests of rows")
     except FileNotFoundError:
-        raise RunError(_missing(folder)) from None
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{folder / NAME}: is damaged: {error!r}; bring it back, or train anew") from None
+        raise RunError(
+            f"{path}: is missing; without it the rows of this run are not recognised: bring it back"
+        ) from None
+    except PermissionError as error:
+        raise RunError(f"{path}: may not be read: {reason(error)}; make it readable for yourself") from None
+    except ValueError as error:
+        raise RunError(f"{path}: is damaged: {error}; bring it back, or train anew") from None
+    if fingerprint not in (None, about["data"]):
+        raise RunError(
+            f"{path}: is that of another run: its data have the fingerprint {about['data'][:12]}…, those of this run "
+            f"{str(fingerprint)[:12]}…; bring the right one back"
+        )
+    return arrays, about
 
 
-def _missing(folder: Path) -> str:
-    return f"{folder / NAME}: is missing; without it the rows of this run are not recognised: bring it back"
+_ABOUT = fields(
+    dict, limits=fields(dict, **dict.fromkeys(NAMES, whole(0, 2**64 - 1)), rows=whole()), ledgers=listed(sha256),
+    data=sha256,
+)  # fmt: skip

@@ -1,29 +1,24 @@
 """Runs that are kept: train into a folder, go on where a run was left, open one that is done."""
 
-import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes  # noqa: F401, NumPy knows bfloat16 by it
-import numpy as np
-
 from epochal import checkpoint, history, own, parameters, record, sealed
 from epochal.dataset import Dataset
-from epochal.errors import DataError, DivergedError, RecipeError, RunError, StorageError
+from epochal.errors import DataError, DivergedError, EpochalError, RecipeError, RunError, StorageError
 from epochal.fitted import Best, Epoch, Fit, Recorded
-from epochal.folder import FORMAT, RunFolder, sweep
-from epochal.keeping import Keeping
+from epochal.folder import RunFolder, sweep
 from epochal.loading import load
 from epochal.lock import take_lock
 from epochal.models import Model
-from epochal.preparation import Preparation
-from epochal.preprocessing import Preprocessing
+from epochal.plainfiles import reason
 from epochal.program import Program
-from epochal.reading import Reading
 from epochal.recipe import Recipe
 from epochal.runcode import RunCode
+from epochal.runrecord import REMEDY, DataRecord, RunRecord
 from epochal.training import Training, train
 
 log = logging.getLogger("epochal")
@@ -93,42 +88,64 @@ def resume(
     Raises RunError for what is no run, in use, damaged beyond its checkpoints, or other than it was; DataError.
     """
     path = Path(path)
-    told = _read_json(path)
+    RunRecord.read(path)  # what is no run gets no lock
     lock = take_lock(path)
     try:
+        told = RunRecord.read(path)
         code = RunCode.opened(path, told, own.NAMES + (("model",) if model is None else ()), trusted=trust)
-        notes = code.changed(strict=strict, given=model) + _differences(told["versions"], strict, path)
+        notes = code.changed(strict=strict, given=model) + _differences(told.versions, strict, path)
         recipe = code.recipe(recipe)
         data = training_data(path) if data is None else data
-        _check_same(data, told["data"], path)
+        _check_same(data, told.data, path)
         functions, model = code.functions(recipe), code.model(model)
-        training = Training(model, data, recipe, memory_bytes or told["memory_bytes"], functions)
+        training = Training(model, data, recipe, memory_bytes or told.memory_bytes, functions)
         sweep(path)
-        snapshot, complaints = checkpoint.newest(path, record.run_sha256(model, recipe, data))
-        if snapshot is not None:
-            training.restore(snapshot, history.read(path, snapshot.told["epochs"], snapshot.told["history"]))
+        complaints = _restored(training, path, told)
         for damaged, complaint in complaints.items():
             aside = checkpoint.set_aside(damaged)
             notes.append(f"{complaint}; it is called {aside.name} now, and an older checkpoint is used")
-        return Resumed(RunFolder(path, lock, training, Keeping(**told["keeping"]), told["code"]), tuple(notes))
+        return Resumed(RunFolder(path, lock, training, told.keeping, told.code), tuple(notes))
     except OSError as error:
         lock.close()
-        raise StorageError(f"{path}: the run cannot be taken up: {error.strerror or error}") from None
-    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{path}: the run cannot be taken up: {reason(error)}") from None
+    except BaseException as error:
         lock.close()
-        if isinstance(error, RecipeError):
-            raise
-        if isinstance(model, Model) and model.source.reference and isinstance(error, ValueError):
-            raise RunError(
-                f"{path}: does not fit the model {model.source.reference}: {error}; resume it with the one it keeps"
-            ) from None
-        raise RunError(f"{path / 'run.json'}: is damaged: {error!r}; bring it back, or train anew") from None
-    except BaseException:
-        lock.close()
+        if _is_misfit(error, model):
+            raise RunError(f"{path / 'run.json'}: makes no sense: {error!r}; {REMEDY}") from None
         raise
 
 
-def _differences(then: dict[str, str], strict: bool, path: Path) -> list[str]:
+def _restored(training: Training, path: Path, told: RunRecord) -> dict[Path, str]:
+    """Bring `training` to the newest whole checkpoint; what is wrong with newer ones. Raises RunError."""
+    run = record.run_sha256(training.model, training.recipe, training.data)
+    snapshot, complaints = checkpoint.newest(path, run)
+    if snapshot is None:
+        return complaints
+    source = training.model.source.reference
+    try:
+        state = checkpoint.STATE(snapshot.told, "")
+        training.restore(snapshot, history.read(path, state["epochs"], state["history"]))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        if source and isinstance(error, ValueError):
+            raise RunError(
+                f"{path}: does not fit the model {source}: {error}; resume it with the one it keeps"
+            ) from None
+        where = checkpoint.path_of(path, snapshot.told["step"])
+        raise RunError(f"{where}: is no checkpoint of this run: {error}; remove it, and an older one is used") from None
+    return complaints
+
+
+def _is_misfit(error: BaseException, model: Any) -> bool:
+    """Whether an error is one of Python's own, where no code of the user's could have raised it."""
+    own_code = isinstance(model, Model) and not model.built_in
+    return not own_code and isinstance(error, MISFITS) and not isinstance(error, EpochalError)
+
+
+MISFITS = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, ArithmeticError)
+"""What values raise that fit their own keys, and do not fit each other."""
+
+
+def _differences(then: Mapping[str, str], strict: bool, path: Path) -> list[str]:
     now = record.versions(then)
     differ = [
         f"{name} was {then[name]}, is {now[name]}" for name in sorted(now) if name in then and then[name] != now[name]
@@ -155,79 +172,90 @@ def load_run(
     Raises RunError for a folder that is no whole run, or whose code is not trusted, DataError for other data.
     """
     path = Path(path)
-    told = _read_json(path)
+    told = RunRecord.read(path)
     try:
         code = RunCode.opened(path, told, ("model",) if model is None else (), trusted=trust)
-        model, recipe, described = code.model(model), code.recipe(recipe), told["data"]
+        model, recipe, prepared = code.model(model), code.recipe(recipe), told.data.preparation
         if data is not None:
-            _check_same(data, described, path)
+            _check_same(data, told.data, path)
         for note in code.changed():
             log.warning("%s: %s", path, note)
-        program = Program(model, recipe, tuple(described["example_shape"]), len(described["classes"]), own=own.NONE)
-        best, params = _read_best(path / "best.safetensors", program)
+        program = _program(model, recipe, told, path)
+        best, params = _read_best(path / "best.safetensors", program, told)
         return Fit(
-            model, recipe, program, params, best, _history(path, told), told["steps"], told["stopped"] or "interrupted",
-            preparation_from(described), told["seconds"], data, path,
-            Recorded(described["fingerprint"], described["origin"]),
+            model, recipe, program, params, best, _history(path, told), told.steps, told.stopped or "interrupted",
+            prepared, dict(told.seconds), data, path, Recorded(told.data.fingerprint, told.data.origin),
         )  # fmt: skip
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{path / 'run.json'}: is damaged or of another version: {error!r}") from None
+    except MISFITS as error:
+        if _is_misfit(error, model):
+            raise RunError(f"{path / 'run.json'}: makes no sense: {error!r}; {REMEDY}") from None
+        raise
+
+
+def _program(model: Model, recipe: Recipe, told: RunRecord, path: Path) -> Program:
+    prepared = told.data.preparation
+    try:
+        return Program(model, recipe, prepared.example_shape, len(prepared.classes), own=own.NONE)
+    except RecipeError as error:
+        if not model.built_in:
+            raise
+        raise RunError(f"{path / 'run.json'}: makes no sense: {error}") from None
 
 
 def training_data(path: Path) -> Dataset:
     """The data that a run was trained on, read again. Raises RunError, or DataError where they have changed."""
-    told = _read_json(path)["data"]
-    if told["origin"] is None:
+    told = RunRecord.read(path).data
+    if told.origin is None:
         raise RunError(f"{path}: was trained on arrays of a program, which are not kept; name data to score")
-    data = load(told["origin"], Reading.from_dict(told["reading"]))
+    data = load(told.origin, told.preparation.reading)
     _check_same(data, told, path)
     return data
 
 
-def preparation_from(told: dict[str, Any]) -> Preparation:
-    """How the rows of a run were prepared, from what `record.data_json` wrote."""
-    return Preparation(
-        tuple(told["example_shape"]), np.dtype(told["dtype"]), float(told["divisor"]), tuple(told["classes"]),
-        tuple(told["class_counts"]["train"]),
-        Preprocessing.from_json(told["preprocessing"]) if told["preprocessing"] else None,
-        Reading.from_dict(told["reading"]),
-    )  # fmt: skip
-
-
-def _check_same(data: Dataset, told: dict[str, Any], path: Path) -> None:
-    if data.fingerprint != told["fingerprint"]:
+def _check_same(data: Dataset, told: DataRecord, path: Path) -> None:
+    if data.fingerprint != told.fingerprint:
         raise DataError(
             f"{data.source}: these are not the data of {path}: their fingerprint is {data.fingerprint[:12]}…, "
-            f"the run's is {told['fingerprint'][:12]}… ({told['source']}); has the file changed?"
+            f"the run's is {told.fingerprint[:12]}… ({told.source}); has the file changed?"
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        told = json.loads((path / "run.json").read_bytes())
-    except FileNotFoundError:
-        raise RunError(
-            f"{path}: is no run folder, it has no run.json; `epochal train --out {path}` makes one"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path / 'run.json'}: cannot be read: {error}") from None
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
-        raise RunError(f"{path / 'run.json'}: is no run of format {FORMAT}; open it with the epochal that wrote it")
-    return told
+def _read_best(path: Path, program: Program, run: RunRecord) -> tuple[Best, Any]:
+    """The best parameters, which must be those of this run.
 
-
-def _read_best(path: Path, program: Program) -> tuple[Best, Any]:
+    While it goes on, `run.json` is older than they are; once it has ended, their digest is in it.
+    """
     try:
         named, told = sealed.read(path)
-        params = parameters.unflatten(named, program.variable_shapes)
-        return Best(told["epoch"], told["step"], record.score_from(told["valid"])), params
+        found = record.BEST(told, "")
     except FileNotFoundError:
         raise RunError(f"{path}: is missing; the run ended before its first validation, train it again") from None
-    except (ValueError, KeyError) as error:
+    except PermissionError as error:
+        raise RunError(f"{path}: may not be read: {reason(error)}; make it readable for yourself") from None
+    except ValueError as error:
+        raise RunError(f"{path}: are no best parameters of epochal's: {error}; bring the file back") from None
+    if found["run"] != run.run_sha256:
+        raise RunError(
+            f"{path}: belongs to another run, of another model, recipe or data: {found['run'][:12]}…, this one is "
+            f"{run.run_sha256[:12]}…; bring its own file back, or train it again"
+        )
+    try:
+        params = parameters.unflatten(named, program.variable_shapes)
+    except ValueError as error:
         raise RunError(f"{path}: holds another model's parameters: {error}") from None
+    if run.stopped and run.parameters_sha256 != (sha256 := parameters.sha256(params)):
+        raise RunError(
+            f"{path}: is not the file that this run ended with: the parameters have the SHA-256 {sha256[:12]}…, "
+            f"run.json says {str(run.parameters_sha256)[:12]}…; bring its own file back"
+        )
+    return Best(found["epoch"], found["step"], found["valid"]), params
 
 
-def _history(path: Path, told: dict[str, Any]) -> tuple[Epoch, ...]:
-    if told["stopped"] is None:  # it goes on, or was killed: what is there so far
+def _history(path: Path, told: RunRecord) -> tuple[Epoch, ...]:
+    if told.stopped is None:  # it goes on, or was killed: what is there so far
         return history.so_far(path)
-    return history.read(path, told["history"]["epochs"], told["history"]["sha256"])
+    try:
+        return history.read(path, told.epochs, told.history_sha256)
+    except RunError as error:  # the parameters do not depend on it
+        log.warning("%s; the parameters are not concerned, the curve of this run is not whole", error)
+        return history.so_far(path)

@@ -1,15 +1,15 @@
 """What of a run's description is code: its model, and its recipe with the functions that this names."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from epochal import keptcode, own, record, userfile
+from epochal import keptcode, own, userfile
 from epochal.errors import RunError, option
 from epochal.keptcode import Kept
 from epochal.models import BUILT_IN, Model, adapted
 from epochal.own import Functions
 from epochal.recipe import Recipe
+from epochal.runrecord import RunRecord
 from epochal.userfile import Fetched
 
 
@@ -17,15 +17,15 @@ class RunCode(NamedTuple):
     """A run, and those of its code that may be executed: nothing has been so far."""
 
     path: Path
-    told: Mapping[str, Any]
+    told: RunRecord
     kept: Kept
 
     @classmethod
-    def opened(cls, path: Path, told: dict[str, Any], names: tuple[str, ...], *, trusted: bool) -> "RunCode":
+    def opened(cls, path: Path, told: RunRecord, names: tuple[str, ...], *, trusted: bool) -> "RunCode":
         """The run in `path`, of which what is used for `names` is to be executed. Raises RunError where it may not."""
-        uses = record.code_uses(told)
+        uses = told.uses
         needed = [uses[name] for name in names if name in uses]
-        return cls(path, told, keptcode.opened(path, told.get("code"), uses, needed, trusted=trusted))
+        return cls(path, told, keptcode.opened(path, told.code, uses, needed, trusted=trusted))
 
     def changed(self, *, strict: bool = False, given: Any = None) -> list[str]:
         """Notes on files that have changed since, and on kept ones. Raises RunError for them if `strict`.
@@ -33,7 +33,7 @@ class RunCode(NamedTuple):
         `given` is a model in place of the run's.
         """
         notes = self.kept.notes() + self.kept.changed()
-        if strict and given is not None and "reference" in self.told["model"]:
+        if strict and given is not None and self.told.model.reference:
             notes = [f"{option('model', 'FILE.py:NAME')} takes another file than the text that the run keeps"]
         if strict and notes:
             remedy = "bring it back as it was, or resume" if given is None else "leave it out, or resume"
@@ -42,22 +42,22 @@ class RunCode(NamedTuple):
 
     def model(self, given: Any) -> Model:
         """The model of the run, or `given` in its place. Raises RunError, RecipeError."""
-        told = self.told["model"]
-        shape, classes = tuple(self.told["data"]["example_shape"]), len(self.told["data"]["classes"])
+        told, prepared = self.told.model, self.told.data.preparation
+        shape, classes = prepared.example_shape, len(prepared.classes)
         if given is not None:
             return adapted(given, shape, classes)
-        if "reference" in told:
-            return adapted(told["reference"], shape, classes, self.kept.fetch)
-        if not told["built_in"]:
-            name = keptcode.plain(repr(told["name"]))
+        if told.reference:
+            return adapted(told.reference, shape, classes, self.kept.fetch)
+        if not told.built_in:
+            name = keptcode.plain(repr(told.name))
             raise RunError(
                 f"{self.path}: was trained with the model {name} of your own; give it: load_run(RUN, model=…)"
             )
-        return BUILT_IN[told["name"]](**told["settings"])
+        return BUILT_IN[told.name](**told.settings)
 
     def recipe(self, given: Recipe | None) -> Recipe:
         """The recipe of the run, or `given`, which must be the same where that can be told. Raises RunError."""
-        values, by_value = self.told["recipe"], self.told["by_value"]
+        values, by_value = self.told.recipe, self.told.by_value
         if given is None:
             lost = [name for name in by_value if name in values]
             if lost:
@@ -74,7 +74,7 @@ class RunCode(NamedTuple):
     def functions(self, recipe: Recipe) -> Functions:
         """The functions of `recipe`: what a file is named for in the run is executed as the run keeps it."""
         # What was given by value then may be a file now, which only the caller can have named.
-        by_value = [getattr(recipe, name) for name in own.NAMES if name in self.told["by_value"]]
+        by_value = [getattr(recipe, name) for name in own.NAMES if name in self.told.by_value]
 
         def fetch(of: Any) -> Fetched:
             return (userfile.fetch if any(of is given for given in by_value) else self.kept.fetch)(of)

@@ -1,8 +1,10 @@
 """A count of wrong rows with its denominator, and the interval that such a count deserves."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import isclose, sqrt
 from typing import Any
+
+from epochal.forms import Unfit, fields, listed, number, whole
 
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 
@@ -39,3 +41,16 @@ class Score:
 
     def __str__(self) -> str:
         return f"{self.wrong:,} / {self.of:,} ({self.percent:.2f} %)"
+
+
+def _score(wrong: int, of: int, percent: float, interval95: Any) -> Score:
+    score = Score(wrong, of)
+    if wrong > of:
+        raise Unfit("wrong", wrong, f"at most {of:,}")
+    if not isclose(percent, score.percent, abs_tol=1e-9):
+        raise Unfit("percent", percent, f"{score.percent}, which {wrong:,} of {of:,} are")
+    return score
+
+
+SCORE = fields(_score, wrong=whole(), of=whole(1), percent=number, interval95=listed(number, 2, 2))
+"""A score as `to_json` writes it; the percent must agree with the counts."""

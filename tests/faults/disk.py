@@ -4,7 +4,6 @@ Everything that is done to files below a folder goes through here: opening, writ
 removing, reading back. `crashes` makes from the record the folders that may be there after a power loss.
 """
 
-import io
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import safetensors
 
 
 class Operation(NamedTuple):
@@ -39,17 +37,15 @@ class Disk:
         self.root, self.at, self.fault = root, at, fault or self.end
         self.record: list[Operation] = []
         self.gone = False
-        self._handles: dict[int, tuple[Path, int]] = {}
+        self._handles: dict[int, Path] = {}
         self._files: dict[int, int] = {}  # by inode
 
     def __enter__(self) -> "Disk":
         self._patch = pytest.MonkeyPatch()
-        self._real = {name: getattr(os, name) for name in ("open", "close", "fsync", "replace", "unlink", "mkdir")}
-        self._open, self._safe_open = io.open, safetensors.safe_open
-        for name in self._real:
+        names = ("open", "close", "fsync", "replace", "unlink", "mkdir", "write", "ftruncate")
+        self._real = {name: getattr(os, name) for name in names}
+        for name in names:
             self._patch.setattr(os, name, getattr(self, f"_os_{name}"))
-        self._patch.setattr(io, "open", self._io_open)
-        self._patch.setattr(safetensors, "safe_open", self._read)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -57,94 +53,90 @@ class Disk:
 
     def note(self, kind: str, path: Any = "", *, handle: int = -1, content: bytes = b"", other: Any = None) -> None:
         """Record an operation that is about to happen, or fail."""
+        self._fail()
+        file = self._file(handle) if handle >= 0 else -1
+        self.record.append(Operation(kind, Path(path), file, content, other and Path(other)))
+
+    def _fail(self) -> None:
         if self.gone:
             raise Gone
         if len(self.record) == self.at:
             self.at = -1
             self.fault()
-        file = self._file(handle) if handle >= 0 else -1
-        self.record.append(Operation(kind, Path(path), file, content, other and Path(other)))
 
     def end(self) -> None:
         """The process is no more."""
         self.gone = True
         raise Gone
 
-    def _mine(self, path: Any) -> bool:
-        return isinstance(path, (str, Path)) and Path(path).is_relative_to(self.root) and Path(path).name != "lock"
+    def _place(self, path: Any, folder: int | None) -> Path | None:
+        """Where `path` is, if that is below the root; of the lock nothing is recorded."""
+        if not isinstance(path, (str, Path)) or (folder is not None and folder not in self._handles):
+            return None
+        found = Path(path) if folder is None else self._handles[folder] / path
+        return found if found.is_relative_to(self.root) and found.name != "lock" else None
 
     def _file(self, handle: int) -> int:
         return self._files.setdefault(os.fstat(handle).st_ino, len(self._files))
 
-    def _io_open(self, path: Any, mode: str = "r", buffering: int = -1, *rest: Any, **named: Any) -> Any:
-        if not self._mine(path) or not set(mode) & set("wxa") or "b" not in mode:
-            return self._open(path, mode, buffering, *rest, **named)
-        if self.gone or (len(self.record) == self.at):
-            self.note("create", path)
-        raw = _File(self, Path(path), mode)
-        return raw if buffering == 0 else io.BufferedWriter(raw)
-
-    def _os_open(self, path: Any, *rest: Any, **named: Any) -> int:
-        if self._mine(path) or Path(path) == self.root.parent:
-            self.note("open", path)
-            handle = self._real["open"](path, *rest, **named)
-            self._handles[handle] = (Path(path), handle)
-            return handle
-        return self._real["open"](path, *rest, **named)
+    def _os_open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        place = self._place(path, dir_fd)
+        if place is None and Path(path) == self.root.parent:
+            place = Path(path)
+        new = place is not None and bool(flags & os.O_CREAT) and not place.exists()
+        if place is not None and not new and not flags & os.O_PATH:
+            self.note("read" if place.suffix == ".safetensors" else "open", place)
+        elif new:
+            self._fail()
+        handle = self._real["open"](path, flags, mode, dir_fd=dir_fd)
+        if place is not None:
+            self._handles[handle] = place
+        if new:
+            self.note("create", place, handle=handle)
+        return handle
 
     def _os_close(self, handle: int) -> None:
         self._handles.pop(handle, None)
         self._real["close"](handle)
 
     def _os_fsync(self, handle: int) -> None:
-        path = self._handles[handle][0] if handle in self._handles else Path()
-        self.note("fsync", path, handle=handle)  # and no more: what is lost with the power `crashes` tells
+        # And no more: what is lost with the power `crashes` tells.
+        self.note("fsync", self._handles.get(handle, Path()), handle=handle)
 
-    def _os_replace(self, path: Any, other: Any) -> None:
-        if self._mine(path):
-            self.note("replace", path, other=other)
-        self._real["replace"](path, other)
+    def _os_write(self, handle: int, data: Any) -> int:
+        if handle in self._handles:
+            before = self._content(handle)
+            self.note("write", self._handles[handle], handle=handle, content=before + bytes(data))
+        return self._real["write"](handle, data)
 
-    def _os_unlink(self, path: Any, **named: Any) -> None:
-        if self._mine(path):
-            self.note("unlink", path)
-        self._real["unlink"](path, **named)
+    def _os_ftruncate(self, handle: int, size: int) -> None:
+        if handle in self._handles and size != len(before := self._content(handle)):
+            self.note("write", self._handles[handle], handle=handle, content=before[:size])
+        self._real["ftruncate"](handle, size)
+
+    def _content(self, handle: int) -> bytes:
+        file = self._real["open"](self._handles[handle], os.O_RDONLY)
+        with open(file, "rb", closefd=False) as content:
+            found = content.read()
+        self._real["close"](file)
+        return found
+
+    def _os_replace(
+        self, path: Any, other: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None
+    ) -> None:
+        if place := self._place(path, src_dir_fd):
+            self.note("replace", place, other=self._place(other, dst_dir_fd))
+        self._real["replace"](path, other, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    def _os_unlink(self, path: Any, *, dir_fd: int | None = None) -> None:
+        if place := self._place(path, dir_fd):
+            self.note("unlink", place)
+        self._real["unlink"](path, dir_fd=dir_fd)
 
     def _os_mkdir(self, path: Any, *rest: Any, **named: Any) -> None:
-        if self._mine(path):
-            self.note("mkdir", path)
+        if place := self._place(path, None):
+            self.note("mkdir", place)
         self._real["mkdir"](path, *rest, **named)
-
-    def _read(self, path: Any, *rest: Any) -> Any:
-        if self._mine(path):
-            self.note("read", path)
-        return self._safe_open(path, *rest)
-
-
-class _File(io.FileIO):
-    """A file below the root, open to be written to."""
-
-    def __init__(self, disk: Disk, path: Path, mode: str):
-        new = not path.exists()
-        super().__init__(path, mode.replace("b", ""))
-        self.disk, self.where = disk, path
-        if new:
-            disk.note("create", path, handle=self.fileno())
-
-    def write(self, data: Any) -> int:
-        before = self._content()
-        self.disk.note("write", self.where, handle=self.fileno(), content=before + bytes(data))
-        return super().write(data)
-
-    def truncate(self, size: int | None = None) -> int:
-        before = self._content()
-        if size != len(before):
-            self.disk.note("write", self.where, handle=self.fileno(), content=before[:size])
-        return super().truncate(size)
-
-    def _content(self) -> bytes:
-        with self.disk._open(self.where, "rb") as file:
-            return file.read()
 
 
 class State(NamedTuple):

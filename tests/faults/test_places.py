@@ -135,4 +135,4 @@ def test_a_ledger_that_lost_power_in_a_line_counts_no_opening_that_nobody_saw(tm
     path.write_text("{}\n" + line)
     done = command("resume", "run", cwd=tmp_path)
     assert done.returncode == 2
-    assert "test-ledger.jsonl: cannot be read: line 1 is no opening; the file is damaged, bring it back" in done.stderr
+    assert "test-ledger.jsonl: cannot be read: line 1: it has no sha256, the digest that it was written" in done.stderr

@@ -99,9 +99,9 @@ def test_an_opening_of_the_test_split_that_was_told_is_in_the_ledger_after_a_pow
     root.mkdir()
     with Disk(root) as disk:
         for _ in range(2):
-            ledger.record(root, "data", Score(1, 2), "parameters")
+            ledger.record(root, ["0" * 64], Score(1, 2), "1" * 64)
     writes = [number for number, operation in enumerate(disk.record) if operation.kind == "write"]
     for done, files in crashes(disk.record, {}):
         place = made(tmp_path / "crash", files, root)
         assert len(ledger.entries(place)) >= (done >= writes[1]) + (done == len(disk.record))
-        ledger.record(place, "data", Score(1, 2), "parameters")  # what was cut short is no hindrance
+        ledger.record(place, ["0" * 64], Score(1, 2), "1" * 64)  # what was cut short is no hindrance

@@ -12,6 +12,7 @@ from epochal.checkpoint import Snapshot
 from epochal.folder import RunFolder
 from epochal.run import resume
 from kept_runs import RECIPE, outcome
+from sealing import reseal
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_what_differs_is_named(small, tmp_path):
         resume(tmp_path / "run", other)
     told = json.loads((tmp_path / "run" / "run.json").read_text())
     told["versions"]["cores"] = "64"
-    (tmp_path / "run" / "run.json").write_text(json.dumps(told))
+    reseal(tmp_path / "run" / "run.json", told)
     with pytest.raises(
         epochal.RunError, match=rf"begun elsewhere: cores was 64, is {os.cpu_count()}; .* without --strict"
     ):

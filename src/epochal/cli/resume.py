@@ -51,7 +51,7 @@ def resume(
         from epochal import logs
         from epochal.run import resume as taken_up
 
-        log = tuple(dict.fromkeys([*logs.kept(run), *log]))  # pyrefly: ignore
+        log = tuple(dict.fromkeys([*logs.kept(run, trusted=code.trust), *log]))  # pyrefly: ignore
         logs.check(log)
         memory_bytes = amount(memory, "--memory")
         resumed = taken_up(run, model=code.chosen(), strict=strict, trust=code.trust, memory_bytes=memory_bytes)

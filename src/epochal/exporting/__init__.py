@@ -18,6 +18,7 @@ from epochal.fitted import Fit
 from epochal.preprocessing import Preprocessing
 from epochal.rows import as_array
 from epochal.run import load_run, training_data
+from epochal.runrecord import RunRecord
 from epochal.sources import read
 from epochal.table import Table
 
@@ -114,10 +115,10 @@ def _opened(
     if fit.folder is None:
         assert data is not None
         return fit, data, str(data.train.x.dtype), data.reading.label
-    told = json.loads((fit.folder / "run.json").read_bytes())["data"]
-    if data is None and told["origin"] is not None:
+    told = RunRecord.read(fit.folder).data
+    if data is None and told.origin is not None:
         data = training_data(fit.folder)
-    return fit, data, told["dtype"], told["reading"].get("label")
+    return fit, data, str(told.preparation.dtype), told.preparation.reading.label
 
 
 def _about(fit: Fit, dtype: np.dtype, label: str | None) -> dict[str, str]:

@@ -9,7 +9,6 @@ Each tool is one function in a module of its name, imported when it is asked for
         log.test(training.fit().test())
 """
 
-import json
 import logging
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,10 +16,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
-from epochal import atomic, extras, record
-from epochal.errors import RecipeError
+from epochal import atomic, extras, jsonfile, record, trust
+from epochal.errors import RecipeError, RunError, StorageError, option
 from epochal.fitted import Epoch
+from epochal.forms import anything, fields, listed, mapping, matching, one_of, whole
 from epochal.logs.story import Consumer, Curves, Point, Seen, Story, tested
+from epochal.plainfiles import exists, reason
 from epochal.score import Score
 from epochal.training import Moment, Training
 
@@ -41,11 +42,22 @@ def check(tools: Iterable[str]) -> None:
             )
 
 
-def kept(folder: Path) -> list[str]:
-    """The tools that the log in `folder` was written to."""
-    if not (folder / NAME).is_file():
+def kept(folder: Path, *, trusted: bool = False) -> list[str]:
+    """The tools that the log in `folder` was written to.
+
+    Raises RunError where no run of this user has named them, unless they are `trusted`: they are programs that write
+    elsewhere, some of them over the network.
+    """
+    if not exists(folder / NAME):
         return []
-    return _memory(folder)["tools"]
+    memory = _memory(folder)
+    if memory["tools"] and not trusted and (objection := _objection(memory)):
+        raise RunError(
+            f"{folder}: to go on with its log, {' and '.join(memory['tools'])} would be written to, which {NAME} "
+            f"names; {NAME} {objection}\nnothing was written; {option('trust', True)} writes to them, and without "
+            f"{NAME} the run goes on with no log"
+        )
+    return memory["tools"]
 
 
 class Log:
@@ -62,6 +74,8 @@ class Log:
         self._training, self._folder = training, folder
         self._curves = Curves(training.recipe, training.plan.steps, len(training.data.valid))
         self._memory = _memory(folder)
+        if tools and _objection(self._memory):  # whoever has sent it names no tools beside those asked for now
+            self._memory["tools"] = []
         self._memory["tools"] = list(dict.fromkeys([*self._memory["tools"], *tools]))
         self._consumers: dict[str, tuple[Consumer, Seen | None]] = {}
         if not tools:
@@ -138,14 +152,34 @@ class Log:
         return (name, step) in seen
 
     def _remember(self) -> None:
-        atomic.write_json(self._folder / NAME, self._memory)
+        if _objection(self._memory):
+            self._memory["signature"] = trust.signature(_contacted(self._memory))
+        try:
+            atomic.write_json(self._folder / NAME, self._memory)
+        except OSError as error:
+            raise StorageError(f"{self._folder / NAME}: cannot be written: {reason(error)}") from None
+
+
+def _contacted(memory: dict[str, Any]) -> dict[str, Any]:
+    """What the signature covers."""
+    return {"contacts": {"tools": list(memory["tools"]), "id": memory["id"]}}
+
+
+def _objection(memory: dict[str, Any]) -> str | None:
+    return trust.objection(_contacted(memory), memory.get("signature"))
 
 
 def _memory(folder: Path) -> dict[str, Any]:
     try:
-        told = json.loads((folder / NAME).read_bytes())
-        return {"id": str(told["id"]), "tools": list(told["tools"]), "last": dict(told["last"])}
+        return _MEMORY(jsonfile.read(folder / NAME), "")
     except FileNotFoundError:
-        return {"id": uuid.uuid4().hex[:12], "tools": [], "last": {}}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecipeError(f"{folder / NAME}: cannot be read: {error!r}; remove it to begin a new log") from None
+        return {"id": uuid.uuid4().hex[:12], "tools": [], "last": {}, "signature": None}
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{folder / NAME}: cannot be read: {reason(error)}; remove it to begin a new log") from None
+
+
+_MEMORY = fields(
+    dict, id=matching(r"[\w-]{1,64}", "letters and digits"), tools=lambda value, key: list(_TOOLS(value, key)),
+    last=mapping(mapping(whole())), signature=anything,
+)  # fmt: skip
+_TOOLS = listed(one_of(*get_args(Tool)))

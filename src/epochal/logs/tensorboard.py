@@ -10,11 +10,13 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from epochal.logs.story import Consumer, Seen, Story
+from epochal.plainfiles import check_folder, is_plain
 
 
 def consume(story: Story) -> Consumer:
     """Write points as scalars, and the parameters for the HPARAMS view."""
     folder = story.folder / "tensorboard"
+    check_folder(folder)
     folder.mkdir(exist_ok=True)
     seen = _seen(folder)
     writer = EventFileWriter(str(folder), flush_secs=2)
@@ -53,6 +55,7 @@ def _seen(folder: Path) -> Seen:
     return {
         (value.tag, event.step)
         for path in sorted(folder.glob("events.out.tfevents.*"))
+        if is_plain(path)
         for event in EventFileLoader(str(path)).Load()
         for value in event.summary.value
         if value.tag != metadata.SESSION_START_INFO_TAG

@@ -3,6 +3,7 @@
 import wandb
 
 from epochal.logs.story import Consumer, Story
+from epochal.plainfiles import check_folder
 
 STEP = "step"
 """The axis: minibatch updates. The tool's own counter refuses a second point at one step, such as the test score."""
@@ -10,6 +11,7 @@ STEP = "step"
 
 def consume(story: Story) -> Consumer:
     """Write points as history, the parameters as config; a resumed run goes on under its id."""
+    check_folder(story.folder / "wandb")
     run = wandb.init(
         project="epochal", id=story.id, name=story.name, config=dict(story.parameters), resume="allow",
         dir=str(story.folder.resolve()), settings=wandb.Settings(console="off", silent=True),

@@ -13,7 +13,17 @@ import jax.numpy as jnp
 from jax import Array
 
 from epochal.errors import RecipeError, option
-from epochal.models.base import ACTIVATIONS, Model, built_in, check_activation, dense, dense_init, flatten, uniform
+from epochal.models.base import (
+    ACTIVATIONS,
+    Model,
+    built_in,
+    check_activation,
+    check_sizes,
+    dense,
+    dense_init,
+    flatten,
+    uniform,
+)
 from epochal.models.convolution import conv_pool
 from epochal.models.logistic import logistic
 
@@ -35,6 +45,7 @@ def lenet(
             f"lenet: needs two kernel counts, a hidden width and a kernel size of at least 1, "
             f"got kernels={list(kernels)}, hidden={hidden}, kernel_size={kernel_size}"
         )
+    check_sizes("kernels, hidden, kernel_size", *kernels, hidden, kernel_size)
     check_activation(activation)
     return _lenet(kernels, hidden, kernel_size, activation)
 

@@ -101,12 +101,6 @@ class Outcome:
         return vars(self) | {"trial": list(self.trial), "valid": self.valid.to_json() if self.valid else None}
 
 
-def outcome_from(told: Mapping[str, Any]) -> Outcome:
-    """The outcome of its JSON form."""
-    valid = Score(told["valid"]["wrong"], told["valid"]["of"]) if told["valid"] else None
-    return Outcome(**(dict(told) | {"trial": Trial(*told["trial"]), "valid": valid}))
-
-
 @dataclass(frozen=True, eq=False)
 class Standing:
     """A candidate with the outcomes of all its trials. Its error is the mean over seeds, each over all folds."""

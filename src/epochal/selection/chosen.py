@@ -1,26 +1,31 @@
 """The chosen candidate as a run: its parameters as selected, or trained once more on train and validation rows."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from epochal import own, parameters
+from epochal import own, parameters, plainfiles, record
 from epochal.checkpoint import Snapshot
 from epochal.dataset import Dataset
+from epochal.errors import RunError
 from epochal.fitted import Best, Fit
 from epochal.folder import RunFolder
 from epochal.keeping import Keeping
+from epochal.lock import take_lock
 from epochal.plan import Plan
 from epochal.preparation import Preparation
 from epochal.program import Program
 from epochal.recipe import Recipe
+from epochal.runrecord import RunRecord
 from epochal.selection.candidate import Standing
 from epochal.selection.choosing import Choosing, closed
 from epochal.selection.folds import joined
 from epochal.selection.journal import Journal
 from epochal.training import Training
 
+log = logging.getLogger("epochal")
 Watch = Callable[[Training], None]
 
 
@@ -66,10 +71,27 @@ class Chooser:
         """The Fit of a training that has ended; its run folder, where there is to be one."""
         training.data = data  # what a run folder says of its data includes the test split, closed until now
         if folder is not None:
-            with RunFolder.create(folder, training, Keeping(no_test=True)) as kept:
+            with self._folder(folder, training) as kept:
                 for _ in kept.moments():
                     pass
         return training.fit(folder)
+
+    def _folder(self, folder: Path, training: Training) -> RunFolder:
+        """The run folder: what a killed session has left of this very run is taken up, anything else is set aside."""
+        keeping = Keeping(no_test=True)
+        if not folder.exists():
+            return RunFolder.create(folder, training, keeping)
+        try:
+            there = RunRecord.read(folder)
+            mine = there.run_sha256 == record.run_sha256(training.model, training.recipe, training.data)
+        except RunError:
+            there, mine = None, False
+        if there is not None and mine:  # with its ledger, its exports, and whatever else was put there
+            return RunFolder(folder, take_lock(folder), training, keeping, there.code)
+        if any(folder.iterdir()):
+            aside = plainfiles.set_aside(folder, "aside")
+            log.warning("%s: is not the run of the chosen candidate; it is called %s now", folder, aside.name)
+        return RunFolder.create(folder, training, keeping)
 
     def _remembered(self, standing: Standing, recipe: Recipe, snapshot: Snapshot) -> Fit:
         data, model, told = self.data, standing.candidate.model, snapshot.told

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 
 from epochal.checkpoint import Snapshot
-from epochal.errors import DivergedError
+from epochal.errors import DivergedError, RunError
 from epochal.fitted import Epoch
 from epochal.loop import Loop
 from epochal.member import Member
@@ -26,7 +26,11 @@ class Crew:
         kept = journal.checkpointed(self.trials, until)
         states = kept.states if kept else self._paused()
         if states is not None:
-            loop.take_up([snapshot for snapshot, _ in states], [epochs for _, epochs in states])
+            try:
+                loop.take_up([snapshot for snapshot, _ in states], [epochs for _, epochs in states])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                names = ", ".join("{}-{}-{}".format(*trial) for trial in self.trials[:3])
+                raise RunError(f"{journal.path}: the states of the trials {names} do not fit: {error}") from None
             for member, (snapshot, epochs) in zip(loop.members, states, strict=True):
                 if member.finished():
                     told = member.told() | {"seconds": snapshot.told["seconds"]}

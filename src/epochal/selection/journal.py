@@ -8,23 +8,25 @@ results.csv           the table; error.svg the plot
 run/                  the chosen candidate as a run
 """
 
-import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from epochal import atomic, checkpoint, sealed
+from epochal import atomic, checkpoint, jsonfile, sealed
 from epochal.checkpoint import Snapshot
 from epochal.errors import RunError, StorageError
 from epochal.fitted import Epoch
-from epochal.journal import append
-from epochal.journal import line as json_line
+from epochal.journal import append, chained, unchained
 from epochal.journal import lines as whole_lines
-from epochal.record import epoch_from, epoch_json
-from epochal.selection.candidate import Candidate, Outcome, Trial, outcome_from
+from epochal.plainfiles import Inner, is_plain, reason, unlink
+from epochal.record import epoch_json
+from epochal.selection.candidate import Candidate, Outcome, Trial
+from epochal.selection.record import KEPT, LINE, PROGRESS
 
+_NAME = re.compile(r"\d+-\d+-\d+\.safetensors")
 Paused = tuple[Snapshot, list[Epoch]]
 
 
@@ -40,8 +42,9 @@ class Checkpoint(NamedTuple):
 class Journal:
     """Candidates, decisions and outcomes. What is put in is on disk when the call returns. Raises StorageError."""
 
-    def __init__(self, path: Path | None = None):
-        self.path = path
+    def __init__(self, path: Path | None = None, about: Any = None):
+        """`about` tells this selection from others of the same candidates: its data, how it chooses."""
+        self.path, self.about = path, about
         self.candidates: list[Candidate] = []
         self.batches: list[dict[str, Any]] = []
         self.decisions: dict[str, Any] = {}
@@ -94,7 +97,7 @@ class Journal:
         step = max(snapshot.told["step"] for snapshot, _ in kept.states)
         arrays = {f"{i}/{name}": array for i, (s, _) in enumerate(kept.states) for name, array in s.arrays.items()}
         members = [{"told": s.told, "history": [epoch_json(epoch) for epoch in epochs]} for s, epochs in kept.states]
-        told = {"step": step, "members": members}
+        told = {"step": step, "members": members, "run": self._identity(kept.trials)}
         told |= {"trials": kept.trials, "until": kept.until, "together": kept.together}
         checkpoint.save(self._folder("progress"), Snapshot(arrays, told))
 
@@ -108,24 +111,36 @@ class Journal:
         self._checkpoint = None
         if self.path is not None:
             for _, path in reversed(checkpoint.found(self._folder("progress"))):
-                path.unlink(missing_ok=True)
+                unlink(path)
 
     def _append(self, line: dict[str, Any]) -> None:
         if self.path is not None:
             try:
-                append(self.path / "journal.jsonl", [json_line(line)])
+                append(self.path / "journal.jsonl", lambda last: chained(line, last))
             except OSError as error:
-                raise StorageError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+                raise StorageError(f"{self.path}: cannot be written: {reason(error)}") from None
 
-    def _folder(self, name: str) -> Path:
+    def _folder(self, name: str) -> Inner:
+        """A folder of the selection. Raises StorageError where something else lies in its place, such as a link."""
         assert self.path is not None
-        (self.path / name).mkdir(exist_ok=True)
-        return self.path / name
+        path = Inner(self.path / name)
+        try:
+            if path.is_symlink():
+                raise OSError("is a link; a folder must lie in its place")
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path}: {reason(error)}") from None
+        return path
+
+    def _identity(self, trials: Iterable[Trial]) -> str:
+        """What tells the files of these trials from those of other selections."""
+        each = [[trial, self.candidates[trial.candidate].to_json()] for trial in trials]
+        return jsonfile.digest([self.about, each])
 
     def _write(self, trial: Trial) -> None:
         if self.path is None:
             return
-        told: dict[str, Any] = {"outcome": self.outcomes[trial].to_json()}
+        told: dict[str, Any] = {"outcome": self.outcomes[trial].to_json(), "selection": self._identity([trial])}
         arrays: dict[str, np.ndarray] = {}
         if trial in self._missed:
             arrays["missed"] = np.packbits(self._missed[trial])
@@ -138,51 +153,90 @@ class Journal:
         try:
             sealed.write(path, arrays, told)
         except OSError as error:
-            raise StorageError(f"{path}: the trial cannot be saved: {error.strerror or error}") from None
+            raise StorageError(f"{path}: the trial cannot be saved: {reason(error)}") from None
 
     def read(self) -> list[str]:
-        """Take in what is on disk; returns what is wrong with it, in words. A damaged trial is trained again."""
-        complaints = []
-        assert self.path is not None
-        for path in sorted(self._folder("trials").glob("*.safetensors")):
+        """Take in what is on disk; returns what is wrong with it, in words. A damaged trial is trained again.
+
+        What is damaged is renamed, and nothing is removed. Raises RunError where a file may not be read.
+        """
+        complaints, folder = [], self._folder("trials")
+        for path in sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name)):
             try:
-                self._take(*sealed.read(path))
+                if not is_plain(path):
+                    raise RunError(f"{path}: is no regular file")
+                self._take(path, *sealed.read(path))
+            except PermissionError as error:
+                raise RunError(f"{path}: may not be read: {reason(error)}; make it readable for yourself") from None
             except (RunError, KeyError, ValueError, TypeError) as error:
-                complaints.append(f"{error}; the trial is done again")
-                path.unlink()
+                aside = checkpoint.set_aside(path)
+                complaints.append(f"{error}; it is called {aside.name} now, and the trial is done again")
         return complaints + self._read_progress(self._folder("progress"))
 
     def _read_progress(self, folder: Path) -> list[str]:
-        atomic.sweep(folder, "*.safetensors")
+        atomic.sweep(folder, r"[\w-]+\.safetensors")
         try:
             snapshot, wrong = checkpoint.newest(folder)
             complaints = [f"{complaint}; an older checkpoint is used" for complaint in wrong.values()]
-        except RunError:
+        except RunError as error:
+            if isinstance(error.__cause__ or error.__context__, PermissionError):
+                raise
             snapshot, wrong = None, {path: "" for _, path in checkpoint.found(folder)}
             complaints = [f"{folder}: no checkpoint is whole; the trials that were in training are done again"]
         for path in wrong:
-            path.unlink()  # else it would pass for the newest for ever
+            checkpoint.set_aside(path)  # else it would pass for the newest for ever
         if snapshot is not None:
-            self._take_checkpoint(snapshot)
+            try:
+                self._take_checkpoint(snapshot)
+            except (KeyError, ValueError, TypeError, IndexError) as error:
+                path = checkpoint.path_of(folder, snapshot.told["step"])
+                aside = checkpoint.set_aside(path)
+                complaints.append(f"{path}: {error}; it is called {aside.name} now, and its trials are done again")
         return complaints
 
     def lines(self) -> list[dict[str, Any]]:
-        """The whole lines of the journal; one that a kill has torn does not count, and is cut off by the next."""
-        assert self.path is not None
-        return [json.loads(line) for line in whole_lines(self.path / "journal.jsonl")]
+        """The whole lines of the journal; one that a kill has torn does not count, and is cut off by the next.
 
-    def _take(self, arrays: dict[str, np.ndarray], told: dict[str, Any]) -> None:
-        outcome = outcome_from(told["outcome"])
-        self.outcomes[outcome.trial] = outcome
+        Raises RunError where they are not those that were written.
+        """
+        assert self.path is not None
+        path = self.path / "journal.jsonl"
+        try:
+            found = list(unchained(whole_lines(path)))
+            return [LINE(value, f"line {number}") for number, value in enumerate(found, 1)]
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read: {reason(error)}; the file is damaged, bring it back") from None
+
+    def _take(self, path: Path, arrays: dict[str, np.ndarray], told: dict[str, Any]) -> None:
+        kept = KEPT(told, "")
+        outcome = kept["outcome"]
+        trial = outcome.trial
+        if trial.candidate >= len(self.candidates) or kept["selection"] != self._identity([trial]):
+            raise RunError(f"{path}: is a trial of another selection")
+        if path.name != "{}-{}-{}.safetensors".format(*trial):
+            raise RunError(f"{path}: is another trial than its name says")
+        self.outcomes[trial] = outcome
         if "missed" in arrays:
-            self._missed[outcome.trial] = np.unpackbits(arrays.pop("missed"), count=told["rows"]).astype(bool)
-        if "member" in told:
-            self._paused[outcome.trial] = Snapshot(arrays, told["member"]), [epoch_from(e) for e in told["history"]]
+            self._missed[trial] = _unpacked(arrays.pop("missed"), kept["rows"])
+        if kept["member"] is not None:
+            self._paused[trial] = Snapshot(arrays, kept["member"]), list(kept["history"] or ())
 
     def _take_checkpoint(self, snapshot: Snapshot) -> None:
+        told = PROGRESS(snapshot.told, "")
+        known = all(trial.candidate < len(self.candidates) for trial in told["trials"])
+        if not known or told["run"] != self._identity(told["trials"]):
+            raise ValueError("is a checkpoint of another selection")
         states = []
-        for i, member in enumerate(snapshot.told["members"]):
+        for i, member in enumerate(told["members"]):
             mine = {n.removeprefix(f"{i}/"): a for n, a in snapshot.arrays.items() if n.startswith(f"{i}/")}
-            states.append((Snapshot(mine, member["told"]), [epoch_from(epoch) for epoch in member["history"]]))
-        trials = [Trial(*trial) for trial in snapshot.told["trials"]]
-        self._checkpoint = Checkpoint(trials, snapshot.told["until"], states, snapshot.told["together"])
+            states.append((Snapshot(mine, member["told"]), list(member["history"])))
+        if len(states) != len(told["trials"]) or not set(told["together"]) <= set(range(len(states))):
+            raise ValueError("does not hold the states of its trials")
+        self._checkpoint = Checkpoint(list(told["trials"]), told["until"], states, list(told["together"]))
+
+
+def _unpacked(packed: np.ndarray, rows: int | None) -> np.ndarray:
+    """The bool [rows] of its bits. Raises ValueError."""
+    if packed.dtype != np.uint8 or packed.ndim != 1 or rows is None or len(packed) != -(-rows // 8):
+        raise ValueError(f"missed rows {packed.dtype}{list(packed.shape)} are not the bits of {rows} rows")
+    return np.unpackbits(packed, count=rows).astype(bool)

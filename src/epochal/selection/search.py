@@ -1,10 +1,11 @@
 """Where candidates come from: a list that is known beforehand, or a study that learns from the results."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
-from epochal import extras, userfile
-from epochal.errors import RecipeError
+from epochal import extras, trust, userfile
+from epochal.errors import RecipeError, RunError
 from epochal.selection.candidate import Candidate, Standing
 from epochal.selection.distinct import distinct
 from epochal.selection.space import Range, Space, check_trials
@@ -66,13 +67,28 @@ class Study:
 
     notes: Sequence[str] = ()
 
-    def __init__(self, space: Space, trials: int, storage: str | None, name: str, seed: int = 0, batch: int = 8):
-        """Opens the study, or makes it. Raises RecipeError where Optuna is missing or the storage cannot be opened."""
+    def __init__(
+        self,
+        space: Space,
+        trials: int,
+        storage: str | None,
+        name: str,
+        seed: int = 0,
+        batch: int = 8,
+        *,
+        known: int = -1,
+    ):
+        """Opens the study, or makes it; it must have a trial `known` already, unless that is -1.
+
+        Raises RecipeError where Optuna is missing or the storage cannot be opened, RunError where that trial is not.
+        """
         check_trials(trials)
         try:
             import optuna  # pyrefly: ignore
         except ImportError:
             raise RecipeError(f"optuna: is not installed; {extras.install('optuna')}") from None
+        storage = absolute(storage)
+        _check_there(storage, known)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.space, self.trials, self.storage, self.name, self.seed, self.batch = (
             space, trials, storage, name, seed, batch,
@@ -88,6 +104,11 @@ class Study:
             raise RecipeError(
                 f"optuna: the storage {storage!r} cannot be opened: {first}; write it like sqlite:///study.db"
             ) from None
+        if known >= (there := len(self.study.get_trials(deepcopy=False))):
+            raise RunError(
+                f"optuna: the study {name!r} in {storage} has {there:,} trials, this selection has asked it for number "
+                f"{known:,}; bring the database back"
+            )
 
     def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
         """The next few, until there were `trials`."""
@@ -123,6 +144,7 @@ class Study:
         return {
             "kind": "optuna", "axes": axes, "spare": dict(self.space.spare), "trials": self.trials,
             "storage": self.storage, "name": self.name, "seed": self.seed, "batch": self.batch,
+            "signature": trust.signature(contacted(self.storage, self.name)) if self.storage else None,
         }  # fmt: skip
 
     def references(self) -> list[str]:
@@ -130,6 +152,38 @@ class Study:
         axes = [axis for axis in self.space.axes.values() if isinstance(axis, tuple)]
         values = [*self.space.spare.values(), *(value for axis in axes for value in axis)]
         return [userfile.absolute(value) for value in values if userfile.is_reference(value)]
+
+
+def absolute(storage: str | None) -> str | None:
+    """A storage as another working folder finds it: a relative path of SQLite's becomes absolute.
+
+    >>> absolute("sqlite:////tmp/study.db"), absolute("postgresql://host/name"), absolute("sqlite://")
+    ('sqlite:////tmp/study.db', 'postgresql://host/name', 'sqlite://')
+    """
+    path = _sqlite_path(storage)
+    if storage is None or path is None or path.is_absolute():
+        return storage
+    scheme, _, rest = storage.partition(":///")
+    _, mark, query = rest.partition("?")
+    return f"{scheme}:///{path.absolute()}{mark}{query}"
+
+
+def contacted(storage: str | None, name: str) -> dict[str, Any]:
+    """What a signature of the database covers that a selection opens."""
+    return {"contacts": {"optuna": storage, "study": name}}
+
+
+def _sqlite_path(storage: str | None) -> Path | None:
+    """The file of an SQLite storage; None where it has none."""
+    scheme, _, rest = (storage or "").partition(":///")
+    path = rest.partition("?")[0]
+    return Path(path) if scheme.startswith("sqlite") and path and path[0] != ":" and path[:5] != "file:" else None
+
+
+def _check_there(storage: str | None, known: int) -> None:
+    path = _sqlite_path(storage)
+    if known >= 0 and path is not None and not path.is_file():
+        raise RunError(f"optuna: {path} is not there, which this selection has asked before; bring the database back")
 
 
 def _suggested(trial: Any, name: str, axis: Any) -> Any:

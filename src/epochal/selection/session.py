@@ -1,6 +1,5 @@
 """A selection from its beginning to its outcome: in memory, or in a folder from which it can be taken up again."""
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from epochal import atomic, record, userfile
+from epochal import atomic, jsonfile, record, userfile
 from epochal.codekeeper import Keeper
 from epochal.dataset import Dataset, check_data
 from epochal.errors import RunError, StorageError, option, speaks_of_options
 from epochal.fitted import Fit
 from epochal.lock import NAME as LOCK
-from epochal.lock import Lock, take_lock
+from epochal.lock import Lock, check_free, take_lock
+from epochal.plainfiles import reason
 from epochal.run import load_run
 from epochal.score import Score
 from epochal.selection import plot, table
@@ -22,12 +22,12 @@ from epochal.selection.candidate import Candidate, Standing
 from epochal.selection.choosing import Choosing
 from epochal.selection.chosen import Chooser
 from epochal.selection.journal import Journal
+from epochal.selection.record import FORMAT
 from epochal.selection.search import Search
 from epochal.selection.selecting import Moment, Selecting
 from epochal.statistics import mcnemar
 from epochal.userfile import Fetched
 
-FORMAT = 1
 Say = Callable[[str], None]
 
 
@@ -115,11 +115,15 @@ class Session:
         lock = None
         if out is not None:
             data.fingerprint  # noqa: B018, the last look at the test rows: their bytes tell the data apart
+            if out.is_dir():
+                _check_empty(out)  # before anything is written: what is refused stays as it is
             lock = take_lock(out)
         try:
             if out is not None:
                 _check_empty(out)
-            selecting = Selecting(search, data, choosing, Journal(out), memory_bytes, say)
+            selecting = Selecting(
+                search, data, choosing, Journal(out, about(data, choosing) if out else None), memory_bytes, say
+            )
             told = {"format": FORMAT, "choosing": choosing.to_dict(), "search": search.to_json(), "outcome": None}
             told |= {"memory_bytes": memory_bytes, "versions": record.versions()}
             uses = {reference: userfile.fetch(reference) for reference in search.references()}
@@ -170,18 +174,20 @@ class Session:
                 atomic.write(self.path / "results.csv", table.csv_text(found).encode())
                 atomic.write(self.path / "error.svg", plot.svg(found).encode())
             except OSError as error:
-                raise StorageError(f"{self.path}: the table cannot be written: {error.strerror or error}") from None
+                raise StorageError(f"{self.path}: the table cannot be written: {reason(error)}") from None
             self.told["outcome"] = {"chosen": found[0].candidate.number if fit else None, "run": "run" if fit else None}
             self._write()
         return selected
 
     def _written(self, run: Path | None, best: Standing) -> Fit | None:
         selecting = self.selecting
+        if run is not None and run.is_symlink():
+            raise RunError(f"{run}: is a link; the run of a selection lies in its folder: move the link away")
         if run is not None and run.exists():
+            check_free(run)
             if self.told["outcome"] == {"chosen": best.candidate.number, "run": "run"}:
                 model = best.candidate.model
                 return load_run(run, selecting.data, model=model, trust=self.trusted)  # with its ledger
-            shutil.rmtree(run)  # written by a session that was killed before it could say so
         journal, memory_bytes = selecting.journal, selecting.memory_bytes
         return Chooser(selecting.data, selecting.choosing, journal, memory_bytes, self._watch).fit(best, run)
 
@@ -205,9 +211,9 @@ class Session:
             try:
                 if self._keeper:
                     self.told["code"] = self._keeper.keep()
-                atomic.write_json(self.path / "selection.json", self.told)
+                atomic.write_json(self.path / "selection.json", jsonfile.sealed(self.told))
             except OSError as error:
-                raise StorageError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+                raise StorageError(f"{self.path}: cannot be written: {reason(error)}") from None
 
 
 def resuming(path: Path) -> str:
@@ -215,9 +221,15 @@ def resuming(path: Path) -> str:
     return f"`epochal resume {path}`" if speaks_of_options() else f"epochal.selection.resume({str(path)!r})"
 
 
+def about(data: Dataset, choosing: Choosing) -> Any:
+    """What tells the trials of a selection from those of others with the same candidates."""
+    return [data.fingerprint, choosing.to_dict()]
+
+
 def _check_empty(path: Path) -> None:
-    others = [e.name for e in path.iterdir() if e.name != LOCK and not (e.name[0] == "." and e.name.endswith(".tmp"))]
+    others = [e.name for e in path.iterdir() if e.name != LOCK and not atomic.is_temporary(e.name)]
     if "selection.json" in others:
+        check_free(path)
         raise RunError(
             f"{path}: holds a selection; go on with {resuming(path)}, or name another folder with {option('out')}"
         )

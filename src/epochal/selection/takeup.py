@@ -1,22 +1,24 @@
 """A selection taken up again from its folder."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from epochal import keptcode, record
+from epochal import trust as signing
 from epochal.dataset import Dataset
-from epochal.errors import DataError, RunError
+from epochal.errors import DataError, EpochalError, RunError, option
 from epochal.keptcode import Kept
 from epochal.loading import load
 from epochal.lock import take_lock
-from epochal.reading import Reading
+from epochal.run import MISFITS
+from epochal.runrecord import DataRecord
 from epochal.selection.candidate import candidate_from
-from epochal.selection.choosing import Choosing
 from epochal.selection.journal import Journal
-from epochal.selection.search import Listed, Search, Study
+from epochal.selection.record import SelectionRecord
+from epochal.selection.search import Listed, Search, Study, contacted
 from epochal.selection.selecting import Selecting
-from epochal.selection.session import FORMAT, Say, Session, silent
+from epochal.selection.session import Say, Session, about, silent
 from epochal.selection.space import Build, Conditions, Range, Space, always
 
 
@@ -38,38 +40,64 @@ def taken_up(
     data.
     """
     path = Path(path)
-    told = read_selection(path)
+    SelectionRecord.read(path)  # what is no selection gets no lock
     lock = take_lock(path)
     try:
+        kept = SelectionRecord.read(path)
         journal = Journal(path)
         lines = journal.lines()
-        code = _code(path, told, lines, trusted=trust)
+        code = _code(path, kept, lines, trusted=trust)
+        _check_storage(path, kept.search, trusted=trust)
         notes = code.notes() + code.changed()
-        data = _same_data(path, told["data"], data)
-        for line in lines:
-            if "batch" in line:
-                journal.batches.append(line["batch"])
-                journal.candidates += [candidate_from(one, data, code.fetch) for one in line["batch"]["candidates"]]
-            else:
-                journal.decisions[line["decision"][0]] = line["decision"][1]
-        search = _search(path, told["search"], journal, build, unread, decisive)
+        data = _same_data(path, kept.data, data)
+        journal.about = about(data, kept.choosing)
+        _replayed(journal, lines, data, code)
+        search = _search(path, kept.search, journal, build, unread, decisive)
         notes += journal.read()
-        choosing = Choosing.from_dict(told["choosing"])
-        selecting = Selecting(search, data, choosing, journal, told["memory_bytes"], say)
+        selecting = Selecting(search, data, kept.choosing, journal, kept.memory_bytes, say)
         selecting.fetch = code.fetch
-        uses = {reference: code.fetch(reference) for reference in (told["code"] or {}).get("references", {})}
+        uses = {reference: code.fetch(reference) for reference in (kept.code or {}).get("references", {})}
+        told = kept.told | {"search": search.to_json() if isinstance(search, Study) else kept.told["search"]}
         return Session(selecting, told, lock, notes, uses, trusted=trust)
-    except (KeyError, TypeError, IndexError) as error:
+    except MISFITS as error:
         lock.close()
-        raise RunError(f"{path}: is damaged, or of another version: {error!r}") from None
+        if isinstance(error, EpochalError):
+            raise
+        raise RunError(f"{path}: is damaged, or of another version: {error!r}; select anew") from None
     except BaseException:
         lock.close()
         raise
 
 
-def _code(path: Path, told: dict[str, Any], lines: list[dict[str, Any]], *, trusted: bool) -> Kept:
+def _replayed(journal: Journal, lines: list[dict[str, Any]], data: Dataset, code: Kept) -> None:
+    """Take in what the lines of the journal tell. Raises RunError."""
+    for line in lines:
+        if "decision" in line:
+            journal.decisions[line["decision"][0]] = line["decision"][1]
+            continue
+        journal.batches.append(line["batch"])
+        for one in line["batch"]["candidates"]:
+            if one["number"] != len(journal.candidates):
+                raise RunError(f"{journal.path}: candidate {len(journal.candidates)} is called {one['number']}")
+            journal.candidates.append(candidate_from(one, data, code.fetch))
+
+
+def _check_storage(path: Path, search: Mapping[str, Any], *, trusted: bool) -> None:
+    """Raise RunError where a folder names a database that no selection of this user has named, unless it is trusted."""
+    if search["kind"] != "optuna" or search["storage"] is None:
+        return
+    objection = signing.objection(contacted(search["storage"], search["name"]), search["signature"])
+    if objection and not trusted:
+        raise RunError(
+            f"{path}: to go on with it, the database {keptcode.plain(search['storage'])} would be opened, which "
+            f"{objection.replace('is not signed', 'nobody has signed')}\n"
+            f"nothing was opened; {option('trust', True)} opens it once you have looked at it"
+        )
+
+
+def _code(path: Path, told: SelectionRecord, lines: list[dict[str, Any]], *, trusted: bool) -> Kept:
     """The code of all candidates, those to come included. Raises RunError where it may not be executed."""
-    kept = told.get("code")
+    kept = keptcode.checked(path, told.code) if told.code is not None else None
     references = list(kept["references"]) if kept else []
     for one in (one for line in lines if "batch" in line for one in line["batch"]["candidates"]):
         references += record.code_uses(one).values()
@@ -77,22 +105,9 @@ def _code(path: Path, told: dict[str, Any], lines: list[dict[str, Any]], *, trus
     return keptcode.opened(path, kept, uses, references, trusted=trusted)
 
 
-def read_selection(path: Path) -> dict[str, Any]:
-    """What `selection.json` tells. Raises RunError."""
-    try:
-        told = json.loads((path / "selection.json").read_bytes())
-    except FileNotFoundError:
-        raise RunError(f"{path}: is no selection, it has no selection.json; `epochal select` makes one") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path / 'selection.json'}: cannot be read: {error}") from None
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
-        raise RunError(f"{path / 'selection.json'}: is no selection of format {FORMAT}; open it with its own epochal")
-    return told
-
-
 def _search(
     path: Path,
-    told: dict[str, Any],
+    told: Mapping[str, Any],
     journal: Journal,
     build: Build | None,
     unread: Conditions,
@@ -106,17 +121,20 @@ def _search(
         raise RunError(f"{path}: searches by Optuna; resume it by `epochal resume {path}`")
     axes = {n: Range(**axis) if isinstance(axis, dict) else tuple(axis) for n, axis in told["axes"].items()}
     space = Space(axes, build, told["spare"], unread, decisive)
-    return Study(space, told["trials"], told["storage"], told["name"], told["seed"], told["batch"])
+    asked = [number for batch in journal.batches for number in batch["search"].get("trials") or ()]
+    return Study(
+        space, told["trials"], told["storage"], told["name"], told["seed"], told["batch"], known=max(asked, default=-1)
+    )
 
 
-def _same_data(path: Path, told: dict[str, Any], data: Dataset | None) -> Dataset:
+def _same_data(path: Path, told: DataRecord, data: Dataset | None) -> Dataset:
     if data is None:
-        if told["origin"] is None:
+        if told.origin is None:
             raise RunError(f"{path}: selects on arrays of a program, which are not kept; give them: resume(PATH, data)")
-        data = load(told["origin"], Reading.from_dict(told["reading"]))
-    if data.fingerprint != told["fingerprint"]:
+        data = load(told.origin, told.preparation.reading)
+    if data.fingerprint != told.fingerprint:
         raise DataError(
             f"{data.source}: these are not the data of {path}: their fingerprint is {data.fingerprint[:12]}…, the "
-            f"selection's is {told['fingerprint'][:12]}… ({told['source']}); has the file changed?"
+            f"selection's is {told.fingerprint[:12]}… ({told.source}); has the file changed?"
         )
     return data

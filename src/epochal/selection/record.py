@@ -1,0 +1,119 @@
+"""What the files of a selection say, each value of its type and in its range."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from epochal import jsonfile
+from epochal.checkpoint import STATE
+from epochal.errors import RunError
+from epochal.forms import (
+    Form,
+    Unfit,
+    anything,
+    fields,
+    flag,
+    listed,
+    made,
+    mapping,
+    number,
+    one_of,
+    optional,
+    plain,
+    sha256,
+    text,
+    together,
+    whole,
+)  # fmt: skip
+from epochal.record import EPOCH
+from epochal.runrecord import DATA, DataRecord
+from epochal.score import SCORE
+from epochal.selection.candidate import Outcome, Trial
+from epochal.selection.choosing import Choosing
+from epochal.selection.grouping import ALONE, BY_SEED, TOGETHER
+
+NAME, FORMAT = "selection.json", 1
+_REMEDY = "the file was changed or is damaged: bring it back, or select anew"
+
+
+@dataclass(frozen=True)
+class SelectionRecord:
+    """A selection as its folder tells it; `told` are the plain values."""
+
+    told: dict[str, Any]
+    choosing: Choosing
+    search: Mapping[str, Any]
+    data: DataRecord
+    memory_bytes: int | None
+    code: Any
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The record of the selection in the folder `path`. Raises RunError."""
+        try:
+            told = jsonfile.read_sealed(path / NAME, "selection", FORMAT, _REMEDY)
+        except FileNotFoundError:
+            raise RunError(f"{path}: is no selection, it has no selection.json; `epochal select` makes one") from None
+        try:
+            found = _SELECTION(told, "")
+        except Unfit as error:
+            raise RunError(f"{path / NAME}: is no selection of this version: {error}; {_REMEDY}") from None
+        kept = ("choosing", "search", "data", "memory_bytes", "code")
+        return cls(told, **{name: found[name] for name in kept})
+
+
+def _choosing(value: Any, key: str) -> Choosing:
+    return made(Choosing.from_dict, key, mapping(plain)(value, key))
+
+
+def _axis(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return fields(dict, low=plain, high=plain)(value, key)
+    return listed(plain, 1)(value, key)
+
+
+def _search(value: Any, key: str) -> Any:
+    kinds = {"listed": _LISTED, "optuna": _STUDY}
+    kind = one_of(*kinds)(mapping(anything)(value, key).get("kind"), f"{key}.kind")
+    return kinds[kind](value, key)
+
+
+def _line(value: Any, key: str) -> dict[str, Any]:
+    if isinstance(value, dict) and set(value) == {"batch"}:
+        return {"batch": _BATCH(value["batch"], key)}
+    name, decided = together(text, anything)(fields(dict, decision=anything)(value, key)["decision"], key)
+    if name.startswith("way "):
+        return {"decision": [name, one_of(TOGETHER, BY_SEED, ALONE)(decided, key)]}
+    return {"decision": [name, _RUNG(decided, key)]}
+
+
+TRIAL: Form = lambda value, key: Trial(*together(whole(), whole(), whole())(value, key))  # noqa: E731
+_LISTED = fields(dict, kind=text, candidates=whole())
+_STUDY = fields(
+    dict, kind=text, axes=mapping(_axis), spare=mapping(plain), trials=whole(1), storage=optional(text), name=text,
+    seed=whole(), batch=whole(1, 1_000_000), signature=anything,
+)  # fmt: skip
+_SELECTION = fields(
+    dict, format=whole(), choosing=_choosing, search=_search, outcome=optional(mapping(anything)),
+    memory_bytes=optional(whole()), versions=mapping(text), data=DATA, code=anything, open_test=optional(flag),
+)  # fmt: skip
+_CANDIDATE = fields(
+    dict, number=whole(), by_value=listed(text), recipe=mapping(plain), varied=mapping(plain),
+    model=fields(dict, name=text, settings=mapping(plain), built_in=flag, reference=optional(text)),
+)  # fmt: skip
+_BATCH = fields(dict, candidates=listed(_CANDIDATE), search=fields(dict, trials=optional(listed(whole()))))
+_RUNG = together(listed(whole()), listed(TRIAL))
+LINE: Form = _line
+OUTCOME = fields(
+    Outcome, trial=TRIAL, valid=optional(SCORE), step=whole(), steps=whole(), steps_per_epoch=whole(1),
+    stopped=optional(text), seconds=number,
+)  # fmt: skip
+KEPT = fields(
+    dict, selection=sha256, outcome=OUTCOME, rows=optional(whole()), member=optional(STATE),
+    history=optional(listed(EPOCH)),
+)  # fmt: skip
+PROGRESS = fields(
+    dict, step=whole(), run=sha256, members=listed(fields(dict, told=STATE, history=listed(EPOCH))),
+    trials=listed(TRIAL), until=optional(whole()), together=listed(whole()),
+)  # fmt: skip
