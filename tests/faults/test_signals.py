@@ -20,7 +20,7 @@ import pytest
 import epochal
 from commands import result
 from epochal import checkpoint
-from epochal.cli.signals import Interrupted, Signals
+from epochal.signals import Interrupted, Signals
 from kept_runs import bits, finished, long, start, words_of
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}

@@ -78,6 +78,9 @@ def computed(leaf: Any, dtype: Any) -> Any:
     return dtype if jnp.issubdtype(own, jnp.floating) else own
 
 
+MOST_WIDTH = 10_000_000
+"""Of a layer: XLA ends the process where the number of weights overflows."""
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}
 
 

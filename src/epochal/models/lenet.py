@@ -13,7 +13,17 @@ import jax.numpy as jnp
 from jax import Array
 
 from epochal.errors import RecipeError, option
-from epochal.models.base import ACTIVATIONS, Model, built_in, check_activation, dense, dense_init, flatten, uniform
+from epochal.models.base import (
+    ACTIVATIONS,
+    MOST_WIDTH,
+    Model,
+    built_in,
+    check_activation,
+    dense,
+    dense_init,
+    flatten,
+    uniform,
+)
 from epochal.models.convolution import conv_pool
 from epochal.models.logistic import logistic
 
@@ -34,6 +44,11 @@ def lenet(
         raise RecipeError(
             f"lenet: needs two kernel counts, a hidden width and a kernel size of at least 1, "
             f"got kernels={list(kernels)}, hidden={hidden}, kernel_size={kernel_size}"
+        )
+    if max(*kernels, hidden) > MOST_WIDTH:
+        raise RecipeError(
+            f"lenet: kernel counts and the hidden width must be at most {MOST_WIDTH:,}, "
+            f"got kernels={list(kernels)}, hidden={hidden}; take smaller ones"
         )
     check_activation(activation)
     return _lenet(kernels, hidden, kernel_size, activation)

@@ -9,7 +9,7 @@ import jax
 from jax import Array
 
 from epochal.errors import RecipeError
-from epochal.models.base import ACTIVATIONS, Model, built_in, check_activation, dense, dense_init, flatten
+from epochal.models.base import ACTIVATIONS, MOST_WIDTH, Model, built_in, check_activation, dense, dense_init, flatten
 from epochal.models.logistic import logistic
 
 
@@ -22,6 +22,8 @@ def mlp(hidden: int | Sequence[int] = 500, activation: str = "relu") -> Model:
     widths = (hidden,) if isinstance(hidden, int) else tuple(int(width) for width in hidden)
     if not widths or min(widths) < 1:
         raise RecipeError(f"hidden: every width must be at least 1, got {list(widths)}; for none use model 'logistic'")
+    if max(widths) > MOST_WIDTH:
+        raise RecipeError(f"hidden: every width must be at most {MOST_WIDTH:,}, got {list(widths)}; take smaller ones")
     check_activation(activation)
     return _mlp(widths, activation)
 
