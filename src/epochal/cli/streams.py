@@ -79,7 +79,10 @@ class Guard(io.TextIOBase):
         return len(text)
 
     def write_exactly(self, text: str) -> None:
-        """`text` as UTF-8, nothing escaped: for another program."""
+        """`text` as UTF-8, nothing escaped: for another program; a terminal gets it as everything else."""
+        if self.isatty():
+            self.write(text)
+            return
         try:
             if self.stream is None:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
