@@ -11,27 +11,27 @@ SOURCE = Path(epochal.__file__).parent
 
 # A module imports only from those before it.
 ORDER = """
-errors extras memory lending plainfiles atomic jsonfile forms lock journal sealed checkpoint draws disk rows columns
-spool table reading sources.raw sources.files sources.isolated sources.pickle_machine sources.pickles sources.arrays
-sources.idx sources.npy sources.tutorials sources.named sources.times sources.roles sources.splits sources.cells
-sources.growing sources.text_form sources.text_tables sources.arrow_types sources.columnar sources.kept
-sources.columnar_files sources.tables sources.frames sources.pixels sources.room sources.decoding sources.images
-sources.arrow_rows sources.arrow_files sources.arrow_sources sources.arrow sources checks known_rows test_rows labels
-column_kinds preprocessing suspicious features dataset splitting storage loading array_columns preparation weighting
-plan losses scaling userpackage usercode userfile trust keptcode codekeeper unread class_weights parameters
-models.base models.convolution.geometry models.convolution.blocks models.convolution.pooling
+signals errors surroundings extras memory lending plainfiles atomic jsonfile forms lock journal sealed checkpoint
+draws disk rows columns spool table reading sources.raw sources.files sources.isolated sources.pickle_machine
+sources.pickles sources.arrays sources.idx sources.npy sources.tutorials sources.named sources.times sources.roles
+sources.splits sources.cells sources.growing sources.text_form sources.text_tables sources.arrow_types
+sources.columnar sources.kept sources.columnar_files sources.tables sources.frames sources.pixels sources.room
+sources.decoding sources.images sources.arrow_rows sources.arrow_files sources.arrow_sources sources.arrow sources
+checks known_rows test_rows labels column_kinds preprocessing suspicious features dataset splitting storage loading
+array_columns preparation weighting plan losses scaling userpackage usercode userfile trust keptcode codekeeper unread
+class_weights parameters models.base models.convolution.geometry models.convolution.blocks models.convolution.pooling
 models.convolution.products models.convolution.rewriting models.convolution models.logistic models.mlp models.lenet
 models.built_in models.adapters.calls models.adapters.modes models.adapters.nnx models.adapters.linen
 models.adapters.equinox models.adapters models recipe optimizers augmentations own epoch contracts score statistics
 patience stream placement chunked residency shared program ledger row_file fitted member loop training record history
 keeping runrecord folder logs.story logs.tensorboard logs.mlflow logs.wandb logs.trackio logs runcode run evaluation
-comparison selection.candidate selection.choosing selection.grouping selection.record selection.space selection.distinct
-selection.grouping selection.pace selection.folds selection.halving selection.journal selection.crew selection.search
-selection.selecting selection.chosen selection.table selection.plot selection.session selection.takeup selection
-reproduction exporting.operations exporting.lookups exporting.tracing exporting.onnx_graph exporting.onnx_windows
-exporting.onnx_lookups exporting.onnx_operations exporting.onnx_columns exporting.onnx_model exporting.standalone
-exporting.numpy_operations exporting.numpy_folder exporting.stablehlo exporting.tensors exporting.files exporting
-limits bench settings supervised increments estimator cli
+comparison selection.candidate selection.choosing selection.grouping selection.record selection.space
+selection.distinct selection.grouping selection.pace selection.folds selection.halving selection.journal
+selection.crew selection.search selection.selecting selection.chosen selection.table selection.plot selection.session
+selection.takeup selection reproduction exporting.operations exporting.lookups exporting.tracing exporting.onnx_graph
+exporting.onnx_windows exporting.onnx_lookups exporting.onnx_operations exporting.onnx_columns exporting.onnx_model
+exporting.standalone exporting.numpy_operations exporting.numpy_folder exporting.stablehlo exporting.tensors
+exporting.files exporting limits bench settings supervised increments estimator cli
 """.split()
 
 PUBLIC = [

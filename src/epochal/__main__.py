@@ -5,26 +5,40 @@ import signal
 import sys
 from contextlib import suppress
 
-_INTERRUPTED = (130, 143)
+from epochal.signals import CODES, NUMBERS, Interrupted, Signals
 
 
 def run() -> int:
-    """The command, also where Ctrl-C comes while it is still being imported."""
+    """The command; signals are received before anything that takes long is imported."""
     try:
+        signals = Signals().__enter__()  # never left: the process ends with it
+        _occupy()
         from epochal.cli import main
+
+        code = main()
+        signals.over()
     except KeyboardInterrupt:
-        return _INTERRUPTED[0]
-    code = main()
-    for number in (signal.SIGINT, signal.SIGTERM):  # all is done and said; a late one shall not change the exit code
+        code = 130
+    except Interrupted as interrupted:  # outside of what the command catches
+        code = interrupted.code
+    for number in NUMBERS:  # all is done and said; a late one shall not change the exit code
         signal.signal(number, signal.SIG_IGN)
-    if code in _INTERRUPTED:
-        # The end of the interpreter takes modules apart, and where JAX was interrupted while it was imported or
-        # compiled something, that crashes (SIGSEGV in 12 of 40 runs, jaxlib 0.10.2). Nothing is left to be done.
+    if code in CODES:
+        # The end of the interpreter takes modules apart, and where JAX was interrupted while it compiled something,
+        # that crashes (SIGSEGV in 12 of 40 runs, jaxlib 0.10.2). Nothing is left to be done.
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
         os._exit(code)
     return code
+
+
+def _occupy() -> None:
+    """Standard streams that were closed (`>&-`): else the next file opened has their number, and is written into."""
+    with suppress(OSError):
+        while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(handle, True)
+        os.close(handle)
 
 
 if __name__ == "__main__":

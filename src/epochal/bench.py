@@ -125,6 +125,9 @@ def run(works: Sequence[str], rows: int = ROWS, repeats: int = 3, timed: int = 3
     for name, value in (("repeats", repeats), ("epochs", timed)):
         if value < 1:
             raise RecipeError(f"{name}: must be at least 1, got {value}")
+    for name, value, most in (("repeats", repeats, 10**6), ("epochs", timed, 10**6), ("rows", rows, 10**8)):
+        if value > most:
+            raise RecipeError(f"{name}: must be at most {most:,}, got {value}")
     dataset = data(rows)
     compiling = dict.fromkeys(works, 0.0)
     taken: dict[str, list[Timed]] = {name: [] for name in works}

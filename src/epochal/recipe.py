@@ -43,10 +43,10 @@ class Recipe:
     learning_rate: float | None = _where("optimizer", _RATES, above=0)
     """Step size. Left out: 0.1 for sgd, 0.01 for momentum and nesterov, 0.001 for adam and adamw."""
 
-    batch_size: int = _within(20, least=1)
+    batch_size: int = _within(20, least=1, most=2**31 - 1)
     """Rows in a minibatch."""
 
-    epochs: int = _within(100, least=1)
+    epochs: int = _within(100, least=1, most=10**12)
     """Epochs at most."""
 
     patience_steps: int = _within(10_000, least=1)
@@ -88,7 +88,7 @@ class Recipe:
     shuffle: Shuffle = "full"
     """Order of the rows: a new permutation every epoch, blocks of rows shuffled within windows, or as they are."""
 
-    block_rows: int | None = _where("shuffle", {"blocks": 1024}, int, least=1)
+    block_rows: int | None = _where("shuffle", {"blocks": 1024}, int, least=1, most=2**31 - 1)
     """Rows in a block, for the shuffle blocks. Left out: 1024."""
 
     drop_last: bool = False

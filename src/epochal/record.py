@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from epochal import own, parameters, userfile
+from epochal import own, parameters, surroundings, userfile
 from epochal.dataset import Dataset
 from epochal.fitted import Best, Epoch
 from epochal.forms import fields, flag, listed, number, optional, sha256, together, whole
@@ -122,14 +121,24 @@ def versions(libraries: Iterable[str] = ()) -> dict[str, str]:
 
     Of the `libraries` that not every run needs also where no code has imported them yet.
     """
-    return installed(libraries) | (
-        {"device": sys.modules["jax"].devices()[0].device_kind} if "jax" in sys.modules else {}
-    )
+    device = {"device": sys.modules["jax"].devices()[0].device_kind} if "jax" in sys.modules else {}
+    return installed(libraries) | surroundings.settings() | device
+
+
+def differences(then: Mapping[str, str]) -> list[str]:
+    """What of `then`, the `versions` of a run, is another now and may change bits."""
+    now = versions(then)
+    return [
+        f"{name} was {then[name] or 'not set'}, is {now[name] or 'not set'}"
+        for name in sorted(now)
+        if name in then and then[name] != now[name]
+    ]
 
 
 def installed(libraries: Iterable[str] = ()) -> dict[str, str]:
     """The same without the device, which starts JAX."""
-    found = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found |= {"cores": str(surroundings.cores()), "processor": surroundings.processor()}
     libraries = [package for package in ("flax", "equinox") if package in sys.modules or package in libraries]
     for package in ("epochal", "jax", "jaxlib", "numpy", "optax", *libraries):
         try:

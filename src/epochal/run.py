@@ -146,10 +146,7 @@ MISFITS = (KeyError, TypeError, ValueError, AttributeError, IndexError, Overflow
 
 
 def _differences(then: Mapping[str, str], strict: bool, path: Path) -> list[str]:
-    now = record.versions(then)
-    differ = [
-        f"{name} was {then[name]}, is {now[name]}" for name in sorted(now) if name in then and then[name] != now[name]
-    ]
+    differ = record.differences(then)
     if differ and strict:
         raise RunError(f"{path}: was begun elsewhere: {'; '.join(differ)}; resume it there, or without --strict")
     return [f"bits may differ from an uninterrupted run: {'; '.join(differ)}"] if differ else []

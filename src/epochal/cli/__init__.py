@@ -3,12 +3,14 @@
 A command is imported when it is called, JAX by the commands that compute.
 """
 
-import io
 import json
+import os
 import sys
+import tomllib
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,9 @@ from cyclopts.config import Toml
 from epochal import __version__
 from epochal.cli.compilation import keep_programs
 from epochal.cli.conversion import converted, usage
-from epochal.cli.signals import Interrupted
+from epochal.cli.streams import OutputError, guarded
 from epochal.errors import DataWarning, EpochalError, speak_of_options, speaks_of_options
+from epochal.signals import Interrupted, listening
 from epochal.unread import UnreadError
 
 app = App(
@@ -38,46 +41,102 @@ for name in COMMANDS:
 app.register_install_completion_command(help="Install completion for this shell: bash, zsh or fish.")
 
 
+IO_ERROR = 74
+"""Exit code where all is done and saved, but the result cannot be written to standard output (EX_IOERR)."""
+
+_MOST_LINES, _MOST_LETTERS = 3, 2_000
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 our fault, 2 bad input, 3 diverged, 130 interrupted."""
+    """Run one command; returns the exit code.
+
+    0 done, 1 our fault or nothing can be stored, 2 bad input, 3 diverged, 74 the result cannot be written to standard
+    output, 130, 143 and 129 interrupted by SIGINT, SIGTERM and SIGHUP.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _speak_utf8()
+    with listening() as signals, guarded(escapes=not _helps(words)):
+        signals.meaning = _meaning(words)
+        code, message = _outcome(words)
+        signals.over()
+        with suppress(OutputError):  # the code says more
+            if message is not None:
+                _fail(words, message, code)
+            if code:
+                sys.stdout.flush()
+        return code
+
+
+def _outcome(words: list[str]) -> tuple[int, str | None]:
+    """Exit code, and what is to be said besides what was said."""
     before = speaks_of_options()
-    speak_of_options()
-    warnings.simplefilter("ignore", DataWarning)  # what they say is among the notes, which every command prints
     try:
-        app.config = _config(words)
-        keep_programs()
-        if not words or words[0].startswith("-"):
-            app.resolved_commands()  # the overview says what each is for
-        code = app(words, exit_on_error=False, print_error=False)
-        sys.stdout.flush()
-        return code or 0
+        return _run(words), None
     except CycloptsError as error:
-        return _fail(words, f"{usage(error)} See: epochal {_command(words)}--help", 2)
-    except UnreadError as error:
-        return _fail(words, f"{error}{_configured(words)}", error.exit_code)
+        return 2, f"{usage(error)} See: epochal {_command(words)}--help"
     except EpochalError as error:
-        return _fail(words, str(error), error.exit_code)
+        configured = _configured(words) if isinstance(error, UnreadError) else ""
+        return error.exit_code, f"{error}{configured}"
     except Interrupted as signal:
-        return _fail(words, _before(words), signal.code)
-    except KeyboardInterrupt:
-        return _fail(words, "interrupted, nothing was left half-written", 130)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has left; Python would complain while flushing
-        return 0
+        with listening() as signals:
+            return signal.code, signals.meaning
+    except OutputError as error:  # a reader that has left wants no more
+        told = f"standard output cannot be written: {error}; what the command has stored is whole"
+        return (0, None) if error.left else (IO_ERROR, told)
+    except MemoryError:
+        return 2, "the memory of this machine does not suffice; take fewer rows or smaller layers"
     except Exception:
-        traceback.print_exc()
-        return _fail(words, "this is a fault of epochal; please report it with the lines above", 1)
+        return _unexpected()
     finally:
         speak_of_options(before)  # a program that calls a command is told of Python's parameters again
 
 
-def _speak_utf8() -> None:
-    """Windows gives a pipe the encoding of its region, which lacks the letters of many a class name."""
-    for stream in (sys.stdout, sys.stderr):
-        if sys.platform == "win32" and isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")
+def _unexpected() -> tuple[int, str]:
+    if trouble := _of_platform():
+        return 2, trouble
+    traceback.print_exc()
+    return 1, "this is a fault of epochal; please report it with the lines above"
+
+
+def _run(words: list[str]) -> int:
+    speak_of_options()
+    warnings.simplefilter("ignore", DataWarning)  # what they say is among the notes, which every command prints
+    _check_place()
+    app.config = _config(words)
+    keep_programs()
+    if not words or words[0].startswith("-"):
+        app.resolved_commands()  # the overview says what each is for
+    code = app(words, exit_on_error=False, print_error=False) or 0
+    with nullcontext() if code == 0 else suppress(OutputError):  # another code says more
+        sys.stdout.flush()
+    return code
+
+
+def _helps(words: list[str]) -> bool:
+    """Whether help is asked for, whose colours are epochal's own, and which shows no text of files."""
+    before = words[: words.index("--")] if "--" in words else words
+    return not words or words[0].startswith("-") or "--help" in before or "-h" in before
+
+
+def _check_place() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise EpochalUsage(
+            f"the working folder cannot be used: {error.strerror}; change to one that is there"
+        ) from None
+
+
+def _of_platform() -> str | None:
+    """What is to be said where JAX does not start on the platform that JAX_PLATFORMS wants."""
+    wanted = os.environ.get("JAX_PLATFORMS")
+    if not wanted or "jax" not in sys.modules:
+        return None
+    try:
+        sys.modules["jax"].devices()
+    except Exception as error:  # of whatever kind a plugin has
+        told = str(error).partition("\n")[0] or "it has no such device here, or lacks the plugin"
+        return f"JAX_PLATFORMS={wanted}: JAX does not start: {told}\nunset it, or ask: epochal doctor"
+    return None
 
 
 def _config_path(words: list[str]) -> str | None:
@@ -97,6 +156,14 @@ def _config(words: list[str]) -> tuple[Any, ...]:
         return ()
     if not Path(path).is_file():
         raise EpochalUsage(f"--config {path}: there is no such file; a run folder's recipe.toml is one")
+    try:
+        told = tomllib.loads(Path(path).read_bytes().decode())
+    except (OSError, ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise EpochalUsage(f"--config {path}: cannot be read as TOML: {error}") from None
+    for name, value in told.items():
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, str | int | float) or "\0" in str(one):
+                raise EpochalUsage(f"--config {path}: {name}: must be a text, a number, true or false, got {one!r}")
     return (Toml(path, use_commands_as_keys=False),)
 
 
@@ -110,15 +177,24 @@ def _command(words: list[str]) -> str:
     return f"{words[0]} " if words and not words[0].startswith("-") and words[0] in app else ""
 
 
-def _before(words: list[str]) -> str:
+def _meaning(words: list[str]) -> str:
     """What an interruption means where no training runs."""
     if words[:1] == ["resume"]:
         return "interrupted before training went on, the run is as it was; resume it again"
-    return "interrupted before the first step, there is nothing to save; start again"
+    if words[:1] in (["train"], ["select"]):
+        return "interrupted before the first step, there is nothing to save; start again"
+    return "interrupted, nothing was left half-written"
 
 
-def _fail(words: list[str], message: str, code: int) -> int:
-    print(f"epochal: {message}", file=sys.stderr)
+def _fail(words: list[str], message: str, code: int) -> None:
+    print(f"epochal: {_bounded(message)}", file=sys.stderr)
     if "--json" in words:
         print(json.dumps({"error": message, "exit_code": code}))
-    return code
+
+
+def _bounded(message: str) -> str:
+    """The message in three lines of bounded length, also where a name in it has line ends, or is very long."""
+    lines = message.split("\n")
+    lines = [*lines[: _MOST_LINES - 1], "\\n".join(lines[_MOST_LINES - 1 :])] if len(lines) > _MOST_LINES else lines
+    half = _MOST_LETTERS // 2
+    return "\n".join(line if len(line) <= _MOST_LETTERS else f"{line[:half]} … {line[-half:]}" for line in lines)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from epochal import surroundings
+
 MOST_BYTES = 1 << 30
 
 
@@ -50,13 +52,5 @@ def _sweep(programs: Path) -> None:
 
 def folder() -> Path:
     """Where they are kept: a folder for each kind of processor, as machines of several kinds may share a home."""
-    kind = hashlib.sha256(f"{platform.machine()} {_features()}".encode()).hexdigest()[:12]
+    kind = hashlib.sha256(f"{platform.machine()} {surroundings.features()}".encode()).hexdigest()[:12]
     return user_cache_path("epochal", appauthor=False) / "programs" / kind
-
-
-def _features() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -88,8 +88,8 @@ def _devices() -> tuple[list[dict[str, Any]], str]:
 
     try:
         found = jax.devices()
-    except RuntimeError as error:  # a platform that was asked for is not there
-        return [], str(error).splitlines()[0]
+    except Exception as error:  # a platform that was asked for is not there; of whatever kind its plugin has
+        return [], str(error).partition("\n")[0] or type(error).__name__
     return [{"platform": d.platform, "kind": d.device_kind, "free_bytes": _free(d)} for d in found], ""
 
 

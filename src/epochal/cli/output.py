@@ -4,12 +4,13 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
-from epochal.cli.signals import Interrupted, Signals
+from epochal.cli.streams import OutputError, escaped
 from epochal.errors import DataError, DivergedError
 from epochal.score import Score
+from epochal.signals import Interrupted, Signals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +34,8 @@ class Speaker:
 
 
 def say(line: str) -> None:
-    """Print a line on standard error, control characters escaped."""
-    print("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line), file=sys.stderr)
+    """Print a line on standard error, control characters and line ends escaped."""
+    print(escaped(line, lines=False), file=sys.stderr)
 
 
 def describe_data(data: "Dataset") -> str:
@@ -42,7 +43,7 @@ def describe_data(data: "Dataset") -> str:
     shape = "×".join(map(str, data.example_shape))
     rows = ", ".join(f"{len(split):,} {name}" for name, split in zip(("train", "valid", "test"), data, strict=True))
     lines = [f"{data.source}: {rows} rows of {shape} {data.train.x.dtype}, {len(data.classes)} classes"]
-    return "\n".join(lines + [f"note: {note}" for note in data.notes])
+    return "\n".join(escaped(line, lines=False) for line in lines + [f"note: {note}" for note in data.notes])
 
 
 def describe_score(split: str, score: Score) -> str:
@@ -83,6 +84,7 @@ def finish(
             raise DataError(f"{error}\nonce the data are back, go on with: {resume_line(path)}") from None
         except Interrupted:
             return _interrupted(folder, signals, seconds, as_json=as_json)
+    signals.unwatch(f"interrupted after all was saved; the outcome: epochal evaluate {shlex.quote(str(path))}")
     report(fit, training.residency, test, seconds, as_json=as_json)
     if not as_json:
         if test:
@@ -119,10 +121,11 @@ def tested(fit: "Fit") -> tuple[Score, int]:
 
 def _interrupted(folder: "RunFolder", signals: Signals, seconds: dict[str, float], *, as_json: bool) -> int:
     training, path = folder.training, folder.path
-    if as_json and training.best:
-        print_json(outcome(training.fit(path), training.residency, None, seconds))
-    elif as_json:
-        print_json({"stopped": "interrupted", "steps": training.step, "run": str(path)})
+    with suppress(OutputError):
+        if as_json and training.best:
+            print_json(outcome(training.fit(path), training.residency, None, seconds))
+        elif as_json:
+            print_json({"stopped": "interrupted", "steps": training.step, "run": str(path)})
     print(f"epochal: interrupted after step {training.step:,}, all is saved; go on with:\n"
           f"{resume_line(path)}", file=sys.stderr)  # fmt: skip
     return signals.code

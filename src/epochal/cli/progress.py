@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from epochal.training import Moment, Training
@@ -41,7 +41,7 @@ def _live(moments: "Iterable[Moment]", training: "Training") -> None:
 
     clock = _Clock(training)
     columns = (BarColumn(30), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(file=terminal()), transient=True) as progress:
         task, latest = progress.add_task("compiling", total=1.0), ""
         for moment in moments:
             latest = str(moment.epoch) if moment.epoch else latest
@@ -65,6 +65,11 @@ class _Clock:
         left = max(0.0, (self.training.last_step - self.training.step) / rate)
         rows = rate * self.training.recipe.batch_size
         return f"{rows:,.0f} rows/s · {duration(left)} left"
+
+
+def terminal() -> Any:
+    """Standard error for what moves the cursor; `Guard` escapes that of others."""
+    return getattr(sys.stderr, "terminal", sys.stderr)
 
 
 def duration(seconds: float) -> str:

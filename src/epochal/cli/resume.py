@@ -26,7 +26,8 @@ def resume(
     run
         A run folder, or the folder of a selection.
     strict
-        Refuse where another machine, core count or version may change bits, or a file of the model has changed.
+        Refuse where another machine, core count, version or setting of JAX may change bits, or a file of the model has
+        changed.
     memory
         What the rows may take on the device, like 2GB; left out: what they might before.
     log
@@ -38,16 +39,16 @@ def resume(
 
     """
     from epochal.cli import output
-    from epochal.cli.signals import Signals
+    from epochal.signals import listening
 
-    with Signals() as signals:
+    with listening() as signals:
         begun = time.perf_counter()
         if (run / "selection.json").is_file():
             from epochal.cli.select import taken_up as selection
 
             if code.model is not None:
                 raise RecipeError("--model: a selection has models of its own; leave it out, or select anew")
-            return selection(run, signals, trust=code.trust, as_json=json, quiet=quiet)
+            return selection(run, signals, strict=strict, trust=code.trust, as_json=json, quiet=quiet)
         from epochal import logs
         from epochal.run import resume as taken_up
 

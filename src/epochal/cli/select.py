@@ -1,7 +1,9 @@
 """`epochal select`."""
 
 import re
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,12 +11,12 @@ from cyclopts import Parameter
 
 from epochal.cli.options import Flag, Flat, amount
 from epochal.cli.spaces import DECISIVE, Grid, Settings, build, unread
-from epochal.errors import RecipeError
+from epochal.errors import RecipeError, RunError
 from epochal.reading import Reading
 
 if TYPE_CHECKING:
-    from epochal.cli.signals import Signals
     from epochal.selection import Search, Selected, Session
+    from epochal.signals import Signals
 
 
 def select(
@@ -94,9 +96,9 @@ def select(
 
     """
     from epochal.cli import output
-    from epochal.cli.signals import Signals
+    from epochal.signals import listening
 
-    with Signals() as signals:
+    with listening() as signals:
         begun = time.perf_counter()
         from epochal.folder import new_folder
         from epochal.loading import load
@@ -146,15 +148,20 @@ def _search(
     return Listed(space.grid() if trials is None else space.draws(trials, seed))
 
 
-def taken_up(path: Path, signals: "Signals", *, trust: bool, as_json: bool, quiet: bool) -> int:
+def taken_up(path: Path, signals: "Signals", *, strict: bool, trust: bool, as_json: bool, quiet: bool) -> int:
     """`epochal resume` of a selection."""
+    from epochal import record
     from epochal.cli import output
     from epochal.selection import taken_up as session_of
 
     begun = time.perf_counter()
     say = output.Speaker(quiet=quiet or as_json)
     session = session_of(path, build=build, unread=unread, decisive=DECISIVE, say=say, trust=trust)
-    for note in session.notes:
+    differ = "; ".join(record.differences(session.told["versions"]))
+    if differ and strict:
+        session.close()
+        raise RunError(f"{path}: was begun elsewhere: {differ}; resume it there, or without --strict")
+    for note in [*session.notes, *([f"bits may differ from an uninterrupted selection: {differ}"] if differ else [])]:
         say(f"note: {note}")
     done = sum(outcome.stopped is not None for outcome in session.selecting.journal.outcomes.values())
     say(f"{path}: goes on after {done:,} trials")
@@ -164,6 +171,7 @@ def taken_up(path: Path, signals: "Signals", *, trust: bool, as_json: bool, quie
 def drain(session: "Session", signals: "Signals", seconds: dict[str, float], *, as_json: bool, quiet: bool) -> int:
     """Run a selection to its end and say the outcome; returns the exit code."""
     from epochal.cli import output
+    from epochal.cli.streams import OutputError
     from epochal.cli.tally import watch
 
     signals.watch(session)
@@ -174,10 +182,12 @@ def drain(session: "Session", signals: "Signals", seconds: dict[str, float], *, 
         session.close()
     path = session.path
     if selected is None:
-        if as_json:
-            output.print_json({"stopped": "interrupted", "selection": str(path)})
-        output.Speaker(quiet=False)(f"epochal: interrupted, all is saved; go on with:\nepochal resume {path}")
+        with suppress(OutputError):
+            if as_json:
+                output.print_json({"stopped": "interrupted", "selection": str(path)})
+        print(f"epochal: interrupted, all is saved; go on with:\n{output.resume_line(path)}", file=sys.stderr)
         return signals.code
+    signals.unwatch(f"interrupted after all was saved; for the outcome: {output.resume_line(path)}")
     test, before = _opened(selected, open_test=session.told.get("open_test", False))
     seconds = seconds | {name: round(value, 6) for name, value in selected.seconds.items()}
     if as_json:

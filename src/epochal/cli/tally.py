@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from epochal.cli.progress import PLAIN_SECONDS, duration
+from epochal.cli.progress import PLAIN_SECONDS, duration, terminal
 
 if TYPE_CHECKING:
     from epochal.selection.selecting import Moment
@@ -33,7 +33,7 @@ def _live(moments: "Iterable[Moment]") -> None:
 
     clock = _Clock()
     columns = (BarColumn(30), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(file=terminal()), transient=True) as progress:
         task = progress.add_task("compiling", total=1.0)
         for moment in moments:
             progress.update(task, completed=moment.share, description=clock.told(moment))

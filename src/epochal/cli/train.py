@@ -47,9 +47,9 @@ def train(
 
     """
     from epochal.cli import output
-    from epochal.cli.signals import Signals
+    from epochal.signals import listening
 
-    with Signals() as signals:
+    with listening() as signals:
         begun = time.perf_counter()
         from epochal import folder, logs, training
         from epochal.loading import load
