@@ -100,7 +100,7 @@ class Signals:
             time.sleep(_RETRY_SECONDS)
             self._again = True
             with suppress(RuntimeError):
-                _thread.interrupt_main(self.code - 128)
+                _thread.interrupt_main(signal.Signals(self.code - 128))
 
         with suppress(RuntimeError):  # no thread can be started
             _thread.start_new_thread(later, ())

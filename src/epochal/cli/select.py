@@ -181,6 +181,7 @@ def drain(session: "Session", signals: "Signals", seconds: dict[str, float], *, 
     finally:
         session.close()
     path = session.path
+    assert path is not None  # a command keeps what it selects
     if selected is None:
         with suppress(OutputError):
             if as_json:

@@ -79,7 +79,7 @@ def computed(leaf: Any, dtype: Any) -> Any:
     return dtype if jnp.issubdtype(own, jnp.floating) else own
 
 
-MOST_WEIGHTS, _MOST_SIZE, _MOST_LAYERS = 2**48, 2**31 - 1, 1000
+MOST_WEIGHTS, _MOST_SIZE, _MOST_LAYERS = 2**48, 10_000_000, 1000
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}
 
