@@ -1,5 +1,6 @@
 """From what a reader found to a checked Dataset: labels coded, missing splits held out, tables turned into numbers."""
 
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -47,13 +48,14 @@ def absolute(source: str | Path) -> str:
     """The path or name of a source, absolute where it is a path, so that it is found from anywhere."""
     path = locate(source)
     if path is None and set(str(source)) & set("*?["):  # a pattern of files
-        return str(Path(source).expanduser().absolute())
+        return str(Path(os.path.expanduser(source)).absolute())
     return str(path.resolve()) if path else str(source)
 
 
 def assemble(raw: Raw, reading: Reading, origin: str | None = None) -> Dataset:
     """The checked Dataset of what a reader found; holds out what is missing. Raises DataError."""
     parts, codes, classes = _labelled(raw)
+    raw = replace(raw, splits={})  # so that rows are let go of as they are moved to splits
     labels.all_classes(codes["train"], classes, raw.name)
     held_out, test_rows = _hold_out_missing(parts, codes, raw, reading)
     remedy = f"they were held out: hold a part of every class out with {option('holdout', 'stratified')}"

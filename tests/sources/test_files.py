@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from epochal.errors import DataError
 from epochal.sources import files
 from epochal.sources.files import brief, first_bytes, locate, memory_limit, read_bytes
+from epochal.loading import load
 from refusals import refusal
 
 MB = 1 << 20
@@ -230,9 +231,11 @@ def test_an_error_in_brief_is_its_first_line_or_its_kind():
     assert brief(ValueError("\nx")) == "ValueError"
 
 
-def test_a_pipe_is_read_like_a_file(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    code = f"import gzip; open({str(pipe)!r}, 'wb').write(gzip.compress(b'through a pipe', mtime=0))"
-    with subprocess.Popen([sys.executable, "-c", code]):
-        assert read_bytes(pipe, 100) == b"through a pipe"
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.npy", "x.npz", "x.pkl", "x.parquet", "x.arrow", "x-ubyte", "x"])
+def test_pipes_and_devices_are_refused_at_once(tmp_path, name):
+    path = tmp_path / name
+    os.mkfifo(path)
+    assert f"{path}: is a pipe; data are read from files" in refusal(load, path, label="y")
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert f"{path}: is a device; data are read from files" in refusal(load, path, label="y")

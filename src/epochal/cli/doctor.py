@@ -101,8 +101,8 @@ def _free(device: Any) -> int | None:
 def _caches() -> dict[str, dict[str, Any]]:
     import jax
 
+    from epochal.caches import cache_folder
     from epochal.errors import DataError
-    from epochal.spool import cache_folder
 
     compiled = jax.config.jax_compilation_cache_dir  # pyrefly: ignore
     paths: dict[str, Path | None] = {"data sets": None, "compiled programs": Path(compiled) if compiled else None}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from epochal import spool
+from epochal import caches
 from epochal.errors import DataError, option
 from epochal.sources import idx
 from epochal.sources.files import brief, locate, read_bytes
@@ -89,7 +89,7 @@ def _places(name: str) -> list[Path]:
 
 def cache_folder() -> Path:
     """Where fetched data sets are kept."""
-    return spool.cache_folder() / "data"
+    return caches.cache_folder() / "data"
 
 
 def _fetch(name: str, offline: bool) -> Path:
