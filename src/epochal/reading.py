@@ -18,6 +18,9 @@ _LISTS = ("drop", "categorical", "missing")
 _CHOICES = {"holdout": get_args(Holdout), "color": get_args(Color), "storage": get_args(Storage)}
 
 
+_MOST_DIVISOR = 1e30
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """Options of `load`. Raises RecipeError, naming field, value and range, where one makes no sense.
@@ -107,7 +110,7 @@ class Reading:
     """Dtype of the features on the device; auto: the file's own. float16 and bfloat16 round."""
 
     host_memory: str | int | None = None
-    """What files may unpack to, like 2GB, larger ones are read piece by piece; left out: half of the free memory."""
+    """What files may unpack to, like 2GB, larger ones are read piece by piece; left out: a quarter of the free memory."""
 
     offline: bool = False
     """Never fetch a data set by name."""
@@ -137,6 +140,11 @@ class Reading:
         if self.divisor is not None:
             if not isinstance(self.divisor, Real) or not (isfinite(self.divisor) and self.divisor > 0):
                 raise RecipeError(f"divisor: must be a positive number, got {self.divisor!r}")
+            if not 1 / _MOST_DIVISOR <= self.divisor <= _MOST_DIVISOR:
+                raise RecipeError(
+                    f"divisor: must be from {1 / _MOST_DIVISOR:g} to {_MOST_DIVISOR:g}, got {self.divisor!r}: float32 would "
+                    f"make infinite numbers or zeros of the features"
+                )
             object.__setattr__(self, "divisor", float(self.divisor))
         self._check_ways()
 

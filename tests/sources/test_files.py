@@ -218,9 +218,9 @@ def test_paths_that_cannot_be_are_none(tmp_path):
         assert locate(source) is None
 
 
-def test_the_memory_limit_is_as_asked_or_half_of_what_is_free(monkeypatch):
+def test_the_memory_limit_is_as_asked_or_a_quarter_of_what_is_free(monkeypatch):
     monkeypatch.setattr(files, "available_bytes", lambda: 1001)
-    assert memory_limit(None) == 500
+    assert memory_limit(None) == 250
     assert memory_limit(7) == 7
     assert memory_limit(0) == 0
 
@@ -231,7 +231,9 @@ def test_an_error_in_brief_is_its_first_line_or_its_kind():
     assert brief(ValueError("\nx")) == "ValueError"
 
 
-@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.npy", "x.npz", "x.pkl", "x.parquet", "x.arrow", "x-ubyte", "x"])
+@pytest.mark.parametrize(
+    "name", ["x.csv", "x.csv.gz", "x.npy", "x.npz", "x.pkl", "x.parquet", "x.arrow", "x-ubyte", "x"]
+)
 def test_pipes_and_devices_are_refused_at_once(tmp_path, name):
     path = tmp_path / name
     os.mkfifo(path)
