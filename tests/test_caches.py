@@ -1,5 +1,6 @@
-"""A cache under attack: planted links, folders of others, damaged and forged entries; the rows are those of the file."""
+"""A cache under attack: planted links, folders of others, damaged and forged entries: the rows stay the file's."""
 
+import gzip
 import json
 import os
 import random
@@ -17,9 +18,11 @@ from epochal.disk import Output
 from epochal.errors import DataError, RecipeError
 from epochal.sources import text_tables
 from fuzzing import EDGES
+from needs import require
 from refusals import refusal
 
 KEY = spool.key(["test"])
+FILES = ("config", "notes", "rows", "entry.json", "lock")
 FUZZ = int(os.environ.get("EPOCHAL_FUZZ", "100"))
 
 
@@ -50,7 +53,7 @@ def load(path: Path) -> epochal.Dataset:
 def test_a_planted_link_is_not_followed_and_loses_nobody_a_file(tmp_path, cache):
     home = tmp_path / "home"
     home.mkdir()
-    for name in ("config", "notes", "rows", "entry.json", "lock"):
+    for name in FILES:
         (home / name).write_text(name)
     cache.mkdir(parents=True)
     (cache / KEY).symlink_to(home)
@@ -59,8 +62,7 @@ def test_a_planted_link_is_not_followed_and_loses_nobody_a_file(tmp_path, cache)
     assert make().folder == cache / KEY
     assert spool.find(KEY)
     assert not (cache / KEY).is_symlink()
-    assert {path.name: path.read_text() for path in home.iterdir()} == {name: name for name in sorted(os.listdir(home))}
-    assert len(list(home.iterdir())) == 5
+    assert {path.name: path.read_text() for path in home.iterdir()} == {name: name for name in FILES}
 
 
 @pytest.mark.parametrize("name", ["entry.json", "rows"])
@@ -184,3 +186,20 @@ def test_a_cache_that_is_strange_is_no_matter_for_what_needs_none(tmp_path, cach
     assert len(epochal.load(table(tmp_path / "t.csv"), label="y").classes) == 2
     with pytest.raises(DataError, match="cannot be kept there"):
         load(tmp_path / "t.csv")
+
+
+def test_a_mnist_with_labels_of_another_is_said_to_be_another(tmp_path, monkeypatch):
+    monkeypatch.setenv("EPOCHAL_DATA", str(require("mnist.pkl.gz").parent))
+    assert epochal.load("mnist").notes == epochal.load("mnist", offline=True).notes
+    assert not [note for note in epochal.load("mnist").notes if "SHA-256" in note]
+    folder = tmp_path / "data" / "mnist"
+    shutil.copytree(
+        require("train-labels-idx1-ubyte.gz").parent, folder, ignore=shutil.ignore_patterns("tables", "*.pkl*")
+    )
+    path = folder / "train-labels-idx1-ubyte.gz"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[8:] = bytes((label + 1) % 10 for label in content[8:])
+    path.write_bytes(gzip.compress(content))
+    monkeypatch.setenv("EPOCHAL_DATA", str(tmp_path / "data"))
+    [note] = [note for note in epochal.load("mnist").notes if "SHA-256" in note]
+    assert note.startswith(f"{folder}: train-labels-idx1-ubyte.gz is not as published (another SHA-256)")

@@ -48,7 +48,7 @@ def absolute(source: str | Path) -> str:
     """The path or name of a source, absolute where it is a path, so that it is found from anywhere."""
     path = locate(source)
     if path is None and set(str(source)) & set("*?["):  # a pattern of files
-        return str(Path(os.path.expanduser(source)).absolute())
+        return str(Path(os.path.expanduser(source)).absolute())  # noqa: PTH111  as `locate` does
     return str(path.resolve()) if path else str(source)
 
 
@@ -62,10 +62,12 @@ def assemble(raw: Raw, reading: Reading, origin: str | None = None) -> Dataset:
     labels.all_classes(codes["train"], classes, raw.name, remedy)
     groups = [of for name in ("train", "valid") if (of := parts[name].groups) is not None]
     said = suspicious.classes(codes["train"], classes, raw.name)
+    said += suspicious.Said(suspicious.twins(classes, raw.name), [])
     preprocessing = None
     if isinstance(first := parts["train"].x, Table):
         preprocessing = Preprocessing.fit(first, f"{raw.name}: train")
         said += suspicious.columns(first, preprocessing, named(reading.categorical, first.columns), raw.name)
+        said += suspicious.Said(suspicious.leaks(first, codes["train"], raw.name), [])
         empty = preprocessing.unused(first)
         reading = replace(reading, drop=(*raw.dropped, *empty))  # so that other rows are read without them
         for name, part in parts.items():

@@ -2,8 +2,6 @@
 
 import gzip
 import os
-import subprocess
-import sys
 import time
 import tracemalloc
 import zlib
@@ -14,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from epochal.errors import DataError
+from epochal.loading import load
 from epochal.sources import files
 from epochal.sources.files import brief, first_bytes, locate, memory_limit, read_bytes
-from epochal.loading import load
 from refusals import refusal
 
 MB = 1 << 20

@@ -129,8 +129,8 @@ def _check_path(path: Path) -> None:
     whole = str(path.resolve())
     if any("\ud800" <= c <= "\udfff" for c in whole):
         raise DataError(
-            f"{escaped(whole)}: the name of this file or of a folder above it is no UTF-8, and cannot be kept in a run; "
-            f"rename it, or call it through a link of another name in another folder"
+            f"{escaped(whole)}: the name of this file or of a folder above it is no UTF-8, and cannot be kept in a "
+            f"run; rename it, or call it through a link of another name in another folder"
         )
 
 

@@ -52,7 +52,7 @@ def memory_limit(host_memory: str | int | None) -> int:
 
 def locate(source: str | Path) -> Path | None:
     """The file or folder that `source` names, `~` expanded; None where there is none."""
-    for text in (os.path.expanduser(source), os.fspath(source)):  # `./~.csv` and `~.csv` are files, too
+    for text in (os.path.expanduser(source), os.fspath(source)):  # noqa: PTH111  `./~.csv` and `~.csv` are files
         try:
             if (path := Path(text)).exists():
                 return path
@@ -221,8 +221,8 @@ class Stream(io.RawIOBase):
             self._come += len(self._rest)
             if self._come > self._most:
                 raise DataError(
-                    f"{self._path}: unpacks to more than {format_bytes(self._most)}, {MOST_TEXT_FOLD} times its bytes, which "
-                    f"would take long to read; if it is sound, unpack it and name the plain file"
+                    f"{self._path}: unpacks to more than {format_bytes(self._most)}, {MOST_TEXT_FOLD} times its bytes, "
+                    f"which would take long to read; if it is sound, unpack it and name the plain file"
                 )
         count = min(len(buffer), len(self._rest))
         buffer[:count], self._rest = self._rest[:count], self._rest[count:]

@@ -1,8 +1,8 @@
 """A function called in a process of its own, so that a native decoder that crashes on a file takes nothing with it.
 
 The child has a limit on memory and time, imports no JAX, and speaks through pipes: plain values as JSON, arrays as
-their bytes. Nothing is pickled. It ends with its parent, and by a clock of its own; where memory runs out it goes first.
-It guards against crashes, hangs and bombs; it is no sandbox.
+their bytes. Nothing is pickled. It ends with its parent, and by a clock of its own; where memory runs out it goes
+first. It guards against crashes, hangs and bombs; it is no sandbox.
 """
 
 import ctypes

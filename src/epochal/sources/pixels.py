@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from epochal.errors import DataError, RecipeError, option
+from epochal.errors import DataError, RecipeError, escaped, option
 from epochal.memory import format_bytes
 from epochal.reading import Color, Reading
 from epochal.sources.files import brief
@@ -27,6 +27,7 @@ SUFFIXES = {
 }  # fmt: skip
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_535
+MAX_PATH = 4096
 MAX_SCANS = 100  # each goes over all pixels again; a progressive JPEG has about ten
 TRANSIENT = 16
 """Bytes for each pixel that decoding one image may take beside the result: copies in other modes, a decoder's own."""
@@ -126,8 +127,8 @@ class Pixels:
                 )
             if image.format in ("JPEG", "MPO") and (scans := _scans(source)) > MAX_SCANS:
                 raise DataError(
-                    f"{name}: is a JPEG of {scans:,} scans, at most {MAX_SCANS} are decoded; it is hostile, or write it "
-                    f"again"
+                    f"{name}: is a JPEG of {scans:,} scans, at most {MAX_SCANS} are decoded; is it hostile? "
+                    f"write it again"
                 )
             if _is_deep(image):
                 raise DataError(
@@ -196,7 +197,7 @@ def answer(pixels: Pixels) -> dict[str, Any]:
 
 def decode_files(asked: list[Any], paths: list[str]) -> dict[str, Any]:
     """Decode the files `paths`, and answer."""
-    return answer(decode(asked, paths, paths))
+    return answer(decode(asked, [escaped(path, MAX_PATH) for path in paths], paths))
 
 
 def _told(error: Exception, source: str | bytes | memoryview) -> str:

@@ -36,7 +36,7 @@ def matching(pattern: str) -> list[Path]:
     if not set(pattern) & set("*?["):
         return []
     try:
-        return sorted(map(Path, glob(os.path.expanduser(pattern))))  # noqa: PTH207  Path.glob takes no absolute one
+        return sorted(map(Path, glob(os.path.expanduser(pattern))))  # noqa: PTH111, PTH207  Path.glob takes no absolute one
     except (OSError, ValueError, RuntimeError):
         return []
 
