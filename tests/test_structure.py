@@ -12,7 +12,7 @@ SOURCE = Path(epochal.__file__).parent
 # A module imports only from those before it.
 ORDER = """
 signals errors surroundings extras memory lending plainfiles atomic jsonfile forms lock journal sealed checkpoint
-draws disk rows columns spool table reading sources.raw sources.files sources.isolated sources.pickle_machine
+draws disk rows columns caches spool table reading sources.raw sources.files sources.isolated sources.pickle_machine
 sources.pickles sources.arrays sources.idx sources.npy sources.tutorials sources.named sources.times sources.roles
 sources.splits sources.cells sources.growing sources.text_form sources.text_tables sources.arrow_types
 sources.columnar sources.kept sources.columnar_files sources.tables sources.frames sources.pixels sources.room

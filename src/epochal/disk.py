@@ -1,5 +1,6 @@
 """Files on the disk: watched for changes while they are read, and a full disk told in words when they are written."""
 
+import hashlib
 import mmap
 import os
 import shutil
@@ -41,8 +42,8 @@ class File:
 
     @property
     def identity(self) -> str:
-        """Path, size and time."""
-        return f"{self.path} {self.state[:2]}"
+        """Path, size and times."""
+        return f"{self.path} {self.state}"
 
     def check(self) -> None:
         """Raise DataError where the file is another than when it was opened."""
@@ -94,16 +95,24 @@ def _read_at(handle: int, wanted: memoryview, place: int) -> int:
     return len(found)
 
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+for _flag in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
+    _NEW |= getattr(os, _flag, 0)
+
+
 class Output:
-    """A new file that grows; a context that closes it. Where the disk is full it says what is needed and what to do."""
+    """A new file that grows, this user's alone; a context that closes it.
+
+    Where the disk is full it says what is needed and what to do.
+    """
 
     def __init__(self, path: Path, needed: int = 0):
         """`needed` bytes are to be written in all, where that is known. Raises DataError where they have no room."""
-        self.path, self.needed, self.size = path, needed, 0
+        self.path, self.needed, self.size, self._digest = path, needed, 0, hashlib.sha256()
         try:
             if needed > shutil.disk_usage(path.parent).free:
                 self._refuse("there is no room")
-            self._file = path.open("wb", buffering=0)
+            self._file = os.fdopen(os.open(path, _NEW, 0o600), "wb", buffering=0)
         except OSError as error:
             self._refuse(error.strerror or str(error))
 
@@ -113,9 +122,15 @@ class Output:
         try:
             while view:
                 count = self._file.write(view) or 0
+                self._digest.update(view[:count])
                 view, self.size = view[count:], self.size + count
         except OSError as error:
             self._refuse(error.strerror or str(error))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is written so far."""
+        return self._digest.hexdigest()
 
     def __enter__(self) -> Self:
         return self

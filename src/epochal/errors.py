@@ -18,6 +18,12 @@ from typing import Any
 _ON_COMMAND_LINE = [False]
 
 
+def escaped(text: str, most: int = 300) -> str:
+    """`text` of a file or of its name in one line: what cannot be printed is escaped, what is longer is cut."""
+    plain = text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: most + 1])
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
+
+
 class DataWarning(UserWarning):
     """Something about the data that a user should know; the same words are among the notes of the data set."""
 

@@ -41,7 +41,7 @@ def _made(preprocessing: Preprocessing, table: Table, where: str, key: str, size
     with spool.making(key) as making, Output(making.folder / _FILE, size) as file:
         for first, block in table.blocks(step):
             file.write(preprocessing.apply_block(block, where, first))
-        return making.publish({})
+        return making.publish({}, {_FILE: file.digest})
 
 
 def _identity(name: str, column: Column) -> list[str]:

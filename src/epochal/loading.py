@@ -1,5 +1,6 @@
 """From what a reader found to a checked Dataset: labels coded, missing splits held out, tables turned into numbers."""
 
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -47,23 +48,26 @@ def absolute(source: str | Path) -> str:
     """The path or name of a source, absolute where it is a path, so that it is found from anywhere."""
     path = locate(source)
     if path is None and set(str(source)) & set("*?["):  # a pattern of files
-        return str(Path(source).expanduser().absolute())
+        return str(Path(os.path.expanduser(source)).absolute())  # noqa: PTH111  as `locate` does
     return str(path.resolve()) if path else str(source)
 
 
 def assemble(raw: Raw, reading: Reading, origin: str | None = None) -> Dataset:
     """The checked Dataset of what a reader found; holds out what is missing. Raises DataError."""
     parts, codes, classes = _labelled(raw)
+    raw = replace(raw, splits={})  # so that rows are let go of as they are moved to splits
     labels.all_classes(codes["train"], classes, raw.name)
     held_out, test_rows = _hold_out_missing(parts, codes, raw, reading)
     remedy = f"they were held out: hold a part of every class out with {option('holdout', 'stratified')}"
     labels.all_classes(codes["train"], classes, raw.name, remedy)
     groups = [of for name in ("train", "valid") if (of := parts[name].groups) is not None]
     said = suspicious.classes(codes["train"], classes, raw.name)
+    said += suspicious.Said(suspicious.twins(classes, raw.name), [])
     preprocessing = None
     if isinstance(first := parts["train"].x, Table):
         preprocessing = Preprocessing.fit(first, f"{raw.name}: train")
         said += suspicious.columns(first, preprocessing, named(reading.categorical, first.columns), raw.name)
+        said += suspicious.Said(suspicious.leaks(first, codes["train"], raw.name), [])
         empty = preprocessing.unused(first)
         reading = replace(reading, drop=(*raw.dropped, *empty))  # so that other rows are read without them
         for name, part in parts.items():

@@ -18,6 +18,9 @@ _LISTS = ("drop", "categorical", "missing")
 _CHOICES = {"holdout": get_args(Holdout), "color": get_args(Color), "storage": get_args(Storage)}
 
 
+_MOST_DIVISOR = 1e30
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """Options of `load`. Raises RecipeError, naming field, value and range, where one makes no sense.
@@ -107,7 +110,7 @@ class Reading:
     """Dtype of the features on the device; auto: the file's own. float16 and bfloat16 round."""
 
     host_memory: str | int | None = None
-    """What files may unpack to, like 2GB, larger ones are read piece by piece; left out: half of the free memory."""
+    """What files may unpack to, like 2GB, larger ones are read by pieces; left out: a quarter of the free memory."""
 
     offline: bool = False
     """Never fetch a data set by name."""
@@ -134,11 +137,19 @@ class Reading:
             or not 0 <= self.split_seed < 2**32
         ):
             raise RecipeError(f"split_seed: must be a whole number from 0 to {2**32 - 1:,}, got {self.split_seed!r}")
+        self._check_divisor()
+        self._check_ways()
+
+    def _check_divisor(self) -> None:
         if self.divisor is not None:
             if not isinstance(self.divisor, Real) or not (isfinite(self.divisor) and self.divisor > 0):
                 raise RecipeError(f"divisor: must be a positive number, got {self.divisor!r}")
+            if not 1 / _MOST_DIVISOR <= self.divisor <= _MOST_DIVISOR:
+                raise RecipeError(
+                    f"divisor: must be from {1 / _MOST_DIVISOR:g} to {_MOST_DIVISOR:g}, got {self.divisor!r}: "
+                    f"float32 would make infinite numbers or zeros of the features"
+                )
             object.__setattr__(self, "divisor", float(self.divisor))
-        self._check_ways()
 
     def _check_ways(self) -> None:
         ways = [name for name in ("split_column", "group", "time") if getattr(self, name) is not None]

@@ -4,6 +4,7 @@ The rules err on the side of silence: none of them speaks of a table of scikit-l
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -51,6 +52,47 @@ def columns(table: Table, preprocessing: Preprocessing, categorical: Sequence[st
         notes.append(f"{where}: constant in the train rows, so they tell nothing: {listed(found.constant)}")
     severe = found.identifiers(where)
     return Said([*severe, *notes, *map(_date_note, found.dates), *map(_merged_note, found.merged)], severe)
+
+
+def twins(classes: Sequence[str], where: str) -> list[str]:
+    """A note on classes whose names look alike: `café` in two forms of Unicode, `cat` and `cat ` with a blank."""
+    seen: dict[str, str] = {}
+    for name in classes:
+        plain = " ".join(unicodedata.normalize("NFC", name).split())
+        first = seen.setdefault(plain, name)
+        if first != name:
+            return [
+                f"{where}: the classes {first!a} and {name!a} look alike, and are two; if they are meant as "
+                f"one, give them one name"
+            ]
+    return []
+
+
+def leaks(table: Table, codes: np.ndarray, where: str) -> list[str]:
+    """A note on columns that tell the label: each of their values goes with one class, and the other way round."""
+    count = int(codes.max()) + 1
+    found = []
+    for name, column in table.columns.items():
+        first = column[:_FEW_ROWS].read().array
+        if not _is_renaming(first, codes[: len(first)], count):  # most columns are told apart by a few rows
+            continue
+        if _is_renaming(column.read().array, codes, count):
+            found.append(name)
+    if len(codes) < _FEW_ROWS or not found:
+        return []
+    return [
+        f"{where}: {listed(found)} tells the label, each value goes with one class in all {len(codes):,} train rows; "
+        f"is it another form of the label? {leave_out(found)}"
+    ]
+
+
+def _is_renaming(values: np.ndarray, codes: np.ndarray, most: int) -> bool:
+    if np.isnan(values).any():
+        return False
+    different, places = np.unique(values, return_inverse=True)
+    if len(different) > most or len(different) < 2:
+        return False
+    return len(np.unique(places.astype(np.int64) * most + codes)) == len(different) == len(np.unique(codes))
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from epochal.errors import option
+from epochal.errors import escaped, option
 from epochal.rows import FileRows, Rows, as_array
 
 Place = Callable[[int], str]
@@ -86,8 +86,7 @@ def _chosen(column: Column, rows: slice | np.ndarray, chosen: dict[int, np.ndarr
 
 def shown(text: str, most: int = 40) -> str:
     """`text` in one line of at most `most` characters: what cannot be printed is escaped, what is cut ends in …."""
-    plain = text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: most + 1])
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
+    return escaped(text, most)
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

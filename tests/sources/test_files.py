@@ -2,8 +2,6 @@
 
 import gzip
 import os
-import subprocess
-import sys
 import time
 import tracemalloc
 import zlib
@@ -14,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from epochal.errors import DataError
+from epochal.loading import load
 from epochal.sources import files
 from epochal.sources.files import brief, first_bytes, locate, memory_limit, read_bytes
 from refusals import refusal
@@ -217,9 +216,9 @@ def test_paths_that_cannot_be_are_none(tmp_path):
         assert locate(source) is None
 
 
-def test_the_memory_limit_is_as_asked_or_half_of_what_is_free(monkeypatch):
+def test_the_memory_limit_is_as_asked_or_a_quarter_of_what_is_free(monkeypatch):
     monkeypatch.setattr(files, "available_bytes", lambda: 1001)
-    assert memory_limit(None) == 500
+    assert memory_limit(None) == 250
     assert memory_limit(7) == 7
     assert memory_limit(0) == 0
 
@@ -230,9 +229,13 @@ def test_an_error_in_brief_is_its_first_line_or_its_kind():
     assert brief(ValueError("\nx")) == "ValueError"
 
 
-def test_a_pipe_is_read_like_a_file(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    code = f"import gzip; open({str(pipe)!r}, 'wb').write(gzip.compress(b'through a pipe', mtime=0))"
-    with subprocess.Popen([sys.executable, "-c", code]):
-        assert read_bytes(pipe, 100) == b"through a pipe"
+@pytest.mark.parametrize(
+    "name", ["x.csv", "x.csv.gz", "x.npy", "x.npz", "x.pkl", "x.parquet", "x.arrow", "x-ubyte", "x"]
+)
+def test_pipes_and_devices_are_refused_at_once(tmp_path, name):
+    path = tmp_path / name
+    os.mkfifo(path)
+    assert f"{path}: is a pipe; data are read from files" in refusal(load, path, label="y")
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert f"{path}: is a device; data are read from files" in refusal(load, path, label="y")

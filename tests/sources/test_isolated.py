@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,3 +114,50 @@ def test_no_child_stays_behind():
             call(function, seconds=0.5)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+PARENT = """
+import os, sys
+from pathlib import Path
+from epochal.sources import isolated
+sys.path[:0] = [sys.argv[1], os.path.dirname(sys.argv[1])]
+import test_isolated
+isolated.call(test_isolated.wait, sys.argv[2], where="t", memory_bytes=1 << 30, seconds=500.0)
+"""
+
+
+def wait(path):
+    Path(path).write_text(str(os.getpid()))
+    os.read(os.pipe()[0], 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends children with their parents")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_that_waits_ends_with_its_parent(tmp_path, number):
+    told = tmp_path / "child"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(Path(__file__).parent), str(told)])
+    while not (told.exists() and told.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    child = int(told.read_text())
+    os.kill(child, 0)
+    parent.send_signal(number)
+    parent.wait()
+    for _ in range(600):
+        try:
+            if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return  # it has ended; whoever inherited it has not looked yet
+        except OSError:
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the child has stayed")
+
+
+def test_a_child_has_a_clock_of_its_own(monkeypatch):
+    monkeypatch.setattr(threading.Timer, "start", lambda self: None)  # a parent that is stopped
+    assert "the reader crashed on this file (SIGALRM)" in refusal(call, wait_long, seconds=-8.0)
+
+
+def wait_long():
+    os.read(os.pipe()[0], 1)

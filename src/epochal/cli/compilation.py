@@ -12,6 +12,8 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from epochal import surroundings
+from epochal.caches import Folder
+from epochal.errors import DataError
 
 MOST_BYTES = 1 << 30
 
@@ -21,8 +23,8 @@ def keep_programs() -> None:
     environment = os.environ
     if "JAX_COMPILATION_CACHE_DIR" not in environment:
         try:
-            environment["JAX_COMPILATION_CACHE_DIR"] = str(folder())
-        except RuntimeError:  # a user without a home: everything is compiled anew
+            environment["JAX_COMPILATION_CACHE_DIR"] = str(_own_folder())
+        except (RuntimeError, OSError, DataError):  # no home, or a folder of others: everything is compiled anew
             return
         environment.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(MOST_BYTES))
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -30,6 +32,13 @@ def keep_programs() -> None:
     if environment.get("JAX_COMPILATION_CACHE_MAX_SIZE", "-1") != "-1":
         with suppress(OSError):
             _sweep(Path(environment["JAX_COMPILATION_CACHE_DIR"]))
+
+
+def _own_folder() -> Path:
+    """The folder, made for this user alone: a program of another's is executed. Raises OSError, DataError."""
+    place = folder()
+    with Folder.opened(place, make=True):
+        return place
 
 
 def _sweep(programs: Path) -> None:

@@ -1,5 +1,6 @@
 """`epochal doctor`."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -47,6 +48,7 @@ def doctor(*, json: Flag = False) -> int:
     print(f"{'memory':<12} {format_bytes(told['memory_bytes'])} free for this process")
     for name, cache in told["caches"].items():
         size = format_bytes(cache["bytes"]) if cache["bytes"] is not None else "not there yet"
+        size += f"; cannot be read: {cache['trouble']}" if cache["trouble"] else ""
         print(f"{'cache':<12} {name}: {cache['path'] or 'off'}{f' ({size})' if cache['path'] else ''}")
     for name, lacking in told["extras"].items():
         state = f"needs {', '.join(lacking)}: {extras.install(name)}" if lacking else "there"
@@ -101,17 +103,30 @@ def _free(device: Any) -> int | None:
 def _caches() -> dict[str, dict[str, Any]]:
     import jax
 
+    from epochal.caches import cache_folder
     from epochal.errors import DataError
-    from epochal.spool import cache_folder
 
     compiled = jax.config.jax_compilation_cache_dir  # pyrefly: ignore
     paths: dict[str, Path | None] = {"data sets": None, "compiled programs": Path(compiled) if compiled else None}
     with suppress(DataError):  # a user without a home
         paths["data sets"] = cache_folder()
-    return {name: {"path": str(path) if path else None, "bytes": _size(path)} for name, path in paths.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for name, path in paths.items():
+        size, trouble = _size(path) if path else (None, "")
+        found[name] = {"path": str(path) if path else None, "bytes": size, "trouble": trouble}
+    return found
 
 
-def _size(path: Path | None) -> int | None:
-    if path is None or not path.is_dir():
-        return None
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+def _size(path: Path) -> tuple[int | None, str]:
+    """The bytes of the files in a folder, None where it is not there; and why some, or all, cannot be looked at."""
+    trouble: list[str] = []
+    total = 0
+    for folder, _, names in os.walk(path, onerror=lambda error: trouble.append(f"{error.filename}: {error.strerror}")):
+        for name in names:
+            try:
+                total += Path(folder, name).lstat().st_size
+            except OSError as error:
+                trouble.append(f"{error.filename}: {error.strerror}")
+    if not os.path.lexists(path) and all(line.endswith(os.strerror(errno.ENOENT)) for line in trouble):
+        return None, ""
+    return total, trouble[0] if trouble else ""

@@ -3,15 +3,16 @@
 A reader is imported where its format is met: all of them take as long to import as a small data set to train on.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from epochal.errors import DataError, RecipeError, option
+from epochal.errors import DataError, RecipeError, escaped, option
 from epochal.reading import Reading
 from epochal.sources import named
-from epochal.sources.files import TABLES, TEXT, locate, memory_limit, read_bytes, suffix_of
+from epochal.sources.files import TABLES, TEXT, check_kind, locate, memory_limit, read_bytes, suffix_of
 from epochal.sources.raw import Part, Raw
 
 
@@ -21,14 +22,44 @@ def read(source: Any, reading: Reading, *, labelled: bool = True) -> Raw:
     Where it is not to be `labelled`, a column or folder of labels may be missing, and is left out if it is there.
     Raises RecipeError for options that the source has no use for, but for those that `reading` has inherited.
     """
-    limit = memory_limit(reading.host_memory)
-    raw = _read_one(source, reading, limit, labelled)
+    try:
+        return _presentable(_read(source, reading, labelled))
+    except DataError as error:
+        if (message := _shown(str(error), source)) != str(error):
+            raise type(error)(message) from None
+        raise
+
+
+def _read(source: Any, reading: Reading, labelled: bool) -> Raw:
+    raw = _read_one(source, reading, memory_limit(reading.host_memory), labelled)
     if reading.labels is not None:
-        raw = _labelled(raw, reading.labels, limit)
+        raw = _labelled(raw, reading.labels, memory_limit(reading.host_memory))
     paths = {name: path for name in ("valid", "test") if (path := getattr(reading, name))}
     others = Reading().inheriting(reading.to_dict()) if paths else reading
-    read_too = {name: _read_one(path, others, limit, labelled) for name, path in paths.items()}
+    # What is free, where that is the limit, is less now.
+    read_too = {
+        name: _read_one(path, others, memory_limit(reading.host_memory), labelled) for name, path in paths.items()
+    }
     return _joined(raw, read_too) if read_too else raw
+
+
+_MOST_LINE = 2000
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def _shown(message: str, source: Any = None) -> str:
+    """A message in at most three lines, without control characters that came from a file or its name."""
+    name = str(source) if isinstance(source, (str, Path)) else ""
+    if name and not name.isprintable():
+        message = message.replace(name, escaped(name))
+    first, *others = _CONTROL.sub(lambda found: repr(found[0])[1:-1], message).split("\n")
+    lines = [first, *others] if len(others) < 3 else ["\\n".join([first, *others[:-2]]), *others[-2:]]
+    return "\n".join(line if len(line) <= _MOST_LINE else line[: _MOST_LINE - 1] + "…" for line in lines)
+
+
+def _presentable(raw: Raw) -> Raw:
+    """`raw` with notes that are one line each."""
+    return replace(raw, name=escaped(raw.name), notes=tuple(escaped(note, _MOST_LINE) for note in raw.notes))
 
 
 ALWAYS = (
@@ -82,11 +113,25 @@ def _read_named(source: str | Path, reading: Reading, limit: int, labelled: bool
         from epochal.sources import tables
 
         if files := tables.matching(str(source)):
+            for file in files:
+                _check_path(file)
             return _read_table(files, reading, limit, labelled, str(source))
         raise DataError(_unknown(str(source)))
+    _check_path(path)
     if path.is_dir():
         return _read_folder(path, reading, limit, labelled)
     return _read_file(path, reading, limit, labelled)
+
+
+def _check_path(path: Path) -> None:
+    """Raise DataError for pipes and devices, and for a path that no text can hold: a run keeps it in text files."""
+    check_kind(path)
+    whole = str(path.resolve())
+    if any("\ud800" <= c <= "\udfff" for c in whole):
+        raise DataError(
+            f"{escaped(whole)}: the name of this file or of a folder above it is no UTF-8, and cannot be kept in a "
+            f"run; rename it, or call it through a link of another name in another folder"
+        )
 
 
 def _read_file(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:

@@ -55,7 +55,7 @@ def read_saved(folder: Path, reading: Reading, limit: int, *, labelled: bool) ->
         state = _json(place / "state.json")
         listed = state.get("_data_files")
         paths = [one.get("filename") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-        if not paths or not all(isinstance(p, str) and Path(p).name == p and (place / p).is_file() for p in paths):
+        if not paths or not all(isinstance(p, str) and Path(p).name == p and _is_there(place / p) for p in paths):
             raise DataError(
                 f"{place / 'state.json'}: names no data files that lie beside it ({str(paths)[:80]}); fetch the whole "
                 f"folder, or save the data set again"
@@ -67,6 +67,13 @@ def read_saved(folder: Path, reading: Reading, limit: int, *, labelled: bool) ->
         files += found
     raw = _read(folder.name or str(folder), held, reading, labelled)
     return replace(raw, files=tuple(files))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or no text
+        return False
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -165,11 +172,21 @@ def _check_classes(names: Sequence[str], where: str) -> None:
         first = seen.setdefault(name, place)
         if first < place:
             raise DataError(f"{where}: classes {first} and {place} are both called {name[:80]!r}; rename one of them")
+        if not _is_text(name):
+            raise DataError(f"{where}: class {place} is called {name[:80]!r}, which is no text (half a character); "
+                            f"rename it")  # fmt: skip
         if name.endswith("\0"):
             raise DataError(
                 f"{where}: class {place} is called {name[:80]!r}, whose last character is NUL, which text cannot keep; "
                 f"rename it"
             )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode()) or not name
+    except UnicodeEncodeError:
+        return False
 
 
 def _of_one(

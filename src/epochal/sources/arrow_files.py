@@ -103,7 +103,7 @@ def read_arrays(paths: list[str], column: str, limit: int, file: str = "", most:
                 )
             out.write(piece)
             rows, shape, dtype = rows + len(piece), piece.shape[1:], piece.dtype.str
-    return {"shape": [rows, *shape], "dtype": dtype}
+    return {"shape": [rows, *shape], "dtype": dtype, "digest": out.digest}
 
 
 def read_cells(
@@ -131,5 +131,5 @@ def read_cells(
             return {"larger": str(error)}
         columns = [column.plain(name) for name, column in grown.items()]
         rows = [column.rows for column in grown.values()][:1]
-        starts = keep.starts if keep else []
-        return {"columns": columns, "rows": rows, "names": [], "starts": starts, "index": []}
+        starts, digest = (keep.starts, keep.digest) if keep else ([], "")
+        return {"columns": columns, "rows": rows, "names": [], "starts": starts, "index": [], "digest": digest}

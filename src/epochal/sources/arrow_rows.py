@@ -190,7 +190,17 @@ def _names(array: Any, classes: Sequence[str], where: str, first: int) -> Any:
     """Codes of classes as their names; -1, as usual for rows without a label, as a missing value."""
     import pyarrow as pa
 
-    codes = array.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    if not (pa.types.is_integer(array.type) or pa.types.is_null(array.type)):
+        raise DataError(
+            f"{where}: is declared to hold classes by number, but holds {str(array.type)[:80]}; save the data set again"
+        )
+    try:
+        codes = array.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        raise DataError(
+            f"{where}: from row {first:,} on holds a class above {len(classes):,}, the number of names; the data are "
+            f"damaged, fetch or write them again"
+        ) from None
     wrong = (codes < -1) | (codes >= len(classes))
     if wrong.any():
         row = int(np.argmax(wrong))

@@ -107,7 +107,7 @@ class Files:
                 file = str(making.folder / ROWS)
                 told = self._called(arrow_files.read_arrays, column, self.limit, file, most)
                 spool.unchanged(self.paths, states)
-                entry = making.publish(told)
+                entry = making.publish(told, {ROWS: told.pop("digest")})
         x = stored(entry, tuple(entry.told["shape"]), np.dtype(entry.told["dtype"]))
         return x, [entry.note(f"{self.where}: column {column!r} takes", self.limit)]
 

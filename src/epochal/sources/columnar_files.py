@@ -47,8 +47,11 @@ def decode(
         if keep:
             move(merged, keep)
         columns = [column.plain(name) for name, column in merged.items()]
-        names, starts = schema.names, keep.starts if keep else []
-        return {"columns": columns, "rows": rows, "names": names, "starts": starts, "index": index_of(schema)}
+        starts, digest = (keep.starts, keep.digest) if keep else ([], "")
+        return {
+            "columns": columns, "rows": rows, "names": schema.names, "starts": starts, "index": index_of(schema),
+            "digest": digest,
+        }  # fmt: skip
 
 
 def index_of(schema: Any) -> list[str]:

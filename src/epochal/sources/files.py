@@ -1,6 +1,8 @@
 """Bytes of a file, unpacked if they are gzip, never more than the memory granted."""
 
 import io
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy as np
 
 from epochal import spool
 from epochal.disk import MappedFile
-from epochal.errors import DataError, RecipeError, option
+from epochal.errors import DataError, RecipeError, escaped, option
 from epochal.lending import zeros
 from epochal.memory import available_bytes, format_bytes, parse_bytes
 
@@ -25,6 +27,11 @@ class TooLarge(DataError):
     """A file holds more than the memory granted for reading."""
 
 
+_COPIES = 4
+MOST_TEXT_FOLD = 100
+_HARMLESS_TEXT = 1 << 28
+"""Text takes time by its characters, however few bytes they are packed in: time is bounded by the bytes of the file."""
+
 _GZIP = b"\x1f\x8b"
 # A decoder hands back the rest of a piece after each member: with small pieces, a file of a million empty members costs
 # no more than a million copies of 64 kB.
@@ -33,20 +40,42 @@ _BURST = 1 << 20
 
 
 def memory_limit(host_memory: str | int | None) -> int:
-    """The bytes that files may unpack to: as asked, or half of what the machine has free. Raises RecipeError."""
+    """The bytes that one copy of a file's content may take: as asked, or a quarter of what is free. Raises RecipeError.
+
+    At most two copies are there at once: bytes and columns, rows and those held out of them, the rows and the device's.
+    """
     try:
-        return available_bytes() // 2 if host_memory is None else parse_bytes(host_memory)
+        return available_bytes() // _COPIES if host_memory is None else parse_bytes(host_memory)
     except ValueError as error:
         raise RecipeError(f"host_memory: {error}") from None
 
 
 def locate(source: str | Path) -> Path | None:
     """The file or folder that `source` names, `~` expanded; None where there is none."""
+    for text in (os.path.expanduser(source), os.fspath(source)):  # noqa: PTH111  `./~.csv` and `~.csv` are files
+        try:
+            if (path := Path(text)).exists():
+                return path
+        except (OSError, ValueError):  # a name too long, a name with NUL
+            continue
+    return None
+
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket",
+}  # fmt: skip
+
+
+def check_kind(path: Path) -> None:
+    """Raise DataError for what is neither a file nor a folder: a pipe may never end, a device has no end."""
     try:
-        path = Path(source).expanduser()
-        return path if path.exists() else None
-    except (OSError, ValueError, RuntimeError):  # a name too long, a name with NUL, a user without a home
-        return None
+        kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+    except OSError:
+        return  # whoever opens it says why it cannot be read
+    if kind:
+        raise DataError(
+            f"{path}: is {kind}; data are read from files that can be read twice: write what it gives to a file"
+        )
 
 
 def suffix_of(path: Path) -> str:
@@ -54,9 +83,12 @@ def suffix_of(path: Path) -> str:
     return next((s for s in map(str.lower, reversed(path.suffixes)) if s != ".gz"), "")
 
 
+_BRIEF = 200
+
+
 def brief(error: Exception) -> str:
-    """The first line of what `error` says, or else its kind."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    """The first line of what `error` says, or else its kind; without control characters, cut where it is long."""
+    return escaped(next(iter(str(error).splitlines()), ""), _BRIEF) or type(error).__name__
 
 
 def first_bytes(path: Path, count: int) -> bytes:
@@ -76,6 +108,7 @@ def read_bytes(path: Path, limit: int, *, mappable: bool = False) -> memoryview:
     packed is mapped instead, where that is allowed.
     """
     _bounded(0, limit, path)
+    check_kind(path)
     try:
         with path.open("rb") as file:
             head = file.peek(2)[:2]
@@ -157,13 +190,25 @@ def _inflated(file: BinaryIO, path: Path) -> Iterator[bytes]:
         )
 
 
+def most_text(path: Path) -> int:
+    """The bytes of text that a file may give: those it has; where it is packed, not far more. Raises DataError."""
+    [(_, size, *_)] = spool.states([path])
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == _GZIP
+    except OSError:
+        return size  # whoever reads it says why it cannot be read
+    return max(_HARMLESS_TEXT, MOST_TEXT_FOLD * size) if packed else max(size, 1)
+
+
 class Stream(io.RawIOBase):
     """The bytes of a file as they come, unpacked if they are gzip. Raises DataError, also where the file changes."""
 
     def __init__(self, path: Path, state: Any):
-        self._path, self._state, self._rest = path, state, memoryview(b"")
+        self._path, self._state, self._rest, self._come = path, state, memoryview(b""), 0
+        check_kind(path)
         spool.unchanged([path], [state])
-        self._pieces = self._read()
+        self._pieces, self._most = self._read(), most_text(path)
 
     def readable(self) -> bool:
         """It is."""
@@ -173,6 +218,12 @@ class Stream(io.RawIOBase):
         """Some bytes more."""
         if not self._rest:
             self._rest = memoryview(next(self._pieces, b""))
+            self._come += len(self._rest)
+            if self._come > self._most:
+                raise DataError(
+                    f"{self._path}: unpacks to more than {format_bytes(self._most)}, {MOST_TEXT_FOLD} times its bytes, "
+                    f"which would take long to read; if it is sound, unpack it and name the plain file"
+                )
         count = min(len(buffer), len(self._rest))
         buffer[:count], self._rest = self._rest[:count], self._rest[count:]
         return count

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from epochal import spool
-from epochal.errors import DataError, option
+from epochal.errors import DataError, escaped, option
 from epochal.reading import Reading
 from epochal.sources.decoding import decoded
-from epochal.sources.pixels import SUFFIXES, Asked, decode_files
+from epochal.sources.pixels import MAX_PATH, SUFFIXES, Asked, decode_files
 from epochal.sources.raw import SPLIT_NAMES, Part, Raw, split_of
 
 MAX_FILES = 2_000_000
@@ -55,7 +55,7 @@ def read_folder(folder: Path, reading: Reading, limit: int, *, labelled: bool) -
     paths = [path for of_class in files.values() for _, group in of_class for path in group]
 
     def place(rows: range) -> str:
-        first = paths[rows.start]
+        first = escaped(paths[rows.start], MAX_PATH)
         return first if len(rows) == 1 else f"{folder}: {len(rows):,} images from {Path(first).name}"
 
     asked = Asked.of(reading, len(paths), limit)

@@ -1,9 +1,11 @@
 """A function called in a process of its own, so that a native decoder that crashes on a file takes nothing with it.
 
 The child has a limit on memory and time, imports no JAX, and speaks through pipes: plain values as JSON, arrays as
-their bytes. Nothing is pickled. It guards against crashes, hangs and bombs; it is no sandbox.
+their bytes. Nothing is pickled. It ends with its parent, and by a clock of its own; where memory runs out it goes
+first. It guards against crashes, hangs and bombs; it is no sandbox.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -15,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -40,7 +43,7 @@ def call(function: Callable[..., Any], *arguments: Any, where: str, memory_bytes
     Raises the child's DataError, or a DataError where it crashes, is too slow or takes too much memory; RuntimeError
     with the child's traceback for any other exception.
     """
-    words = [sys.executable, "-P", "-c", _BEGIN, json.dumps(sys.path)]
+    words = [sys.executable, "-P", "-c", _BEGIN, json.dumps(sys.path), str(os.getpid())]
     request = [
         function.__module__, function.__qualname__, list(arguments), int(memory_bytes), seconds, speaks_of_options(),
     ]  # fmt: skip
@@ -104,6 +107,7 @@ def _explain(code: int, where: str, complaints: Any) -> None:
 
 def _serve() -> None:
     """The child: one request on standard input, one answer on standard output."""
+    _end_with(int(sys.argv[2]))
     # Whatever a library prints must not mix with the answer.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -127,7 +131,24 @@ def _serve() -> None:
     os._exit(0)  # no destructor of a library that has met a hostile file
 
 
+_PR_SET_PDEATHSIG = 1
+_LATE_SECONDS = 10
+
+
+def _end_with(parent: int) -> None:
+    """Have the system end this process when `parent` ends, and end now where it has ended already."""
+    with suppress(OSError, AttributeError):  # Linux alone has it; elsewhere there is the clock
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent and os.name == "posix":
+        os._exit(0)
+
+
 def _limit(memory_bytes: int, seconds: float) -> None:
+    if hasattr(signal, "setitimer"):  # a child that waits takes no processor time
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds + _LATE_SECONDS)
+    with suppress(OSError):  # where a control group's memory runs out, the system ends this process, not its parent
+        Path("/proc/self/oom_score_adj").write_text("1000")
     try:
         import resource
     except ImportError:  # Windows: time alone is limited there

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def columnar(key: str, limit: int, read: Callable[[str], dict[str, Any]]) -> tup
             }
             rows = sum(answer["rows"])
             size = sum(rows * (4 if one[1] == "category" else 8) + _text_bytes(one[3]) for one in told["columns"])
-            entry = making.publish(told | {"bytes": max(size, limit + 1)})
+            entry = making.publish(told | {"bytes": max(size, limit + 1)}, {CELLS: answer["digest"]})
     told = entry.told["columns"]
     found = columns(entry, [(_FORMS[one[1]], ()) for one in told])
     plain = [[name, kind, [values], *rest] for (name, kind, _, *rest), values in zip(told, found, strict=True)]
@@ -77,6 +78,7 @@ class Text:
             self.entry = found
         else:
             self._read(key, states, limit)
+        self.files = [replace(file, data=memoryview(b"")) for file in files]  # the text is not needed any more
         self._open()
 
     def _read(self, key: str, states: list[Any], limit: int) -> None:
@@ -92,15 +94,16 @@ class Text:
             self._grown = read_columns(self.files, self.roles, self.rules, limit, keep)
             if self._grown.kept:
                 spool.unchanged([file.path for file in self.files], states)
-                self.entry = making[0].publish(_told(self._grown, self.roles))
+                self.entry = making[0].publish(_told(self._grown, self.roles), {CELLS: self._grown.kept.digest})
 
     def _open(self) -> None:
         if self.entry is None:
             grown = self._grown.columns
-            self.columns = {name: grown[name].column() for name in self.roles.features}
-            self.told = {name: grown[name].told() for name in self.roles.told}
             self.remarks = self._grown.remarks(self.roles.features)
             self._starts, self._lines = self._grown.starts, self._grown.lines
+            del self._grown
+            self.columns = {name: grown.pop(name).column() for name in self.roles.features}
+            self.told = {name: grown.pop(name).told() for name in self.roles.told}
             return
         told = self.entry.told
         forms = {name: ("f8" if kind == "number" else "i4", lookup) for name, kind, _, lookup, _ in told["columns"]}

@@ -1,14 +1,16 @@
 """Data sets by name: found on this machine, or fetched from a mirror and checked by SHA-256."""
 
+import gzip
+import hashlib
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from epochal import spool
+from epochal import caches
 from epochal.errors import DataError, option
 from epochal.sources import idx
 from epochal.sources.files import brief, locate, read_bytes
@@ -39,6 +41,17 @@ _SHA256 = {
         "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     },
 }
+_UNPACKED = {
+    "mnist": {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+    "fashion-mnist": {},
+}
+"""The same files unpacked, as they may be packed again."""
+
 _DEBIAN = Path("/usr/share/datasets")
 _MIRRORS = {"mnist": _MNIST_MIRRORS, "fashion-mnist": _FASHION_MIRRORS}
 
@@ -68,7 +81,33 @@ def _images(name: str, offline: bool, limit: int) -> Raw:
     if folder is None:
         folder = _fetch(name, offline)
     classes = _FASHION_CLASSES if name == "fashion-mnist" else None
-    return replace(idx.read_folder(folder, limit), name=name, classes=classes)
+    raw = idx.read_folder(folder, limit)
+    return replace(raw, name=name, classes=classes, notes=tuple(_unlike(name, raw.files, folder)))
+
+
+def _unlike(name: str, files: Sequence[Path], folder: Path) -> list[str]:
+    """A note on the files that are not those of the mirrors."""
+    others = []
+    for file in files:
+        plain = file.name.removesuffix(".gz")
+        published = {_SHA256[name].get(file.name), _UNPACKED[name].get(plain)}
+        if _sha256(file) not in published and (file.name == plain or _sha256(file, packed=True) not in published):
+            others.append(file.name)
+    if not others:
+        return []
+    return [
+        f"{folder}: {', '.join(others)} {'is' if len(others) == 1 else 'are'} not as published (another SHA-256), so "
+        f"these may be other data than {name}; remove them to fetch those"
+    ]
+
+
+def _sha256(path: Path, *, packed: bool = False) -> str:
+    """Of the file, or of what it unpacks to: the reader has unpacked it before, and knows that it is sound."""
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from None
 
 
 def find(name: str) -> Path | None:
@@ -89,7 +128,7 @@ def _places(name: str) -> list[Path]:
 
 def cache_folder() -> Path:
     """Where fetched data sets are kept."""
-    return spool.cache_folder() / "data"
+    return caches.cache_folder() / "data"
 
 
 def _fetch(name: str, offline: bool) -> Path:

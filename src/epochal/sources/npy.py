@@ -5,17 +5,18 @@ import warnings
 import zipfile
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from epochal.errors import DataError, option
 from epochal.memory import format_bytes
-from epochal.sources.files import brief, filled, read_bytes
+from epochal.sources.files import brief, check_kind, filled, read_bytes
 from epochal.sources.raw import Part, Raw, split_of
 
 _HEADER_BYTES = 1 << 16  # NumPy refuses headers above 10,000 bytes
 _MAX_AXES = 32
+_MOST_READ = 1 << 21  # in one go; numbers are read by a megabyte, and a list of 20,000 entries fits
 
 _ROLES = dict.fromkeys(("x", "images", "data", "features"), "x")
 _ROLES |= dict.fromkeys(("y", "labels", "label", "targets", "target"), "y")
@@ -33,7 +34,8 @@ def read_array(path: Path, limit: int) -> Raw:
 def read_archive(path: Path, limit: int) -> Raw:
     """A `.npz` archive with arrays called x_train, y_train, x_test, …, or x and y. Others in it stay unread."""
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        check_kind(path)
+        with path.open("rb") as opened, zipfile.ZipFile(file := _Sparing(opened)) as archive:  # type: ignore[arg-type]
             chosen = _choose(_entries(archive, file), path)
             size = sum(info.file_size for info in chosen.values())
             if size > limit:
@@ -54,7 +56,21 @@ def read_archive(path: Path, limit: int) -> Raw:
     return Raw(path.name, splits, (path,))
 
 
-def _entries(archive: zipfile.ZipFile, file: BinaryIO) -> list[zipfile.ZipInfo]:
+class _Sparing:
+    """A file whose list of entries is read only where it is of a sane size: zipfile makes 600 bytes of each 46."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self.seek, self.tell, self.seekable = file, file.seek, file.tell, file.seekable
+
+    def read(self, count: int = -1) -> bytes:
+        """Some bytes; raises BadZipFile for more than there is a reason for."""
+        if count > _MOST_READ:
+            raise zipfile.BadZipFile(f"its list of entries takes {format_bytes(count)}, at most "
+                                     f"{format_bytes(_MOST_READ)} are read")  # fmt: skip
+        return self._file.read(count)
+
+
+def _entries(archive: zipfile.ZipFile, file: Any) -> list[zipfile.ZipInfo]:
     """All entries; raises where the list of them is damaged, so that no split is lost with its entry."""
     entries = archive.infolist()
     for info in entries:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from epochal.errors import DataError, RecipeError, option
+from epochal.errors import DataError, RecipeError, escaped, option
 from epochal.memory import format_bytes
 from epochal.reading import Color, Reading
 from epochal.sources.files import brief
@@ -27,6 +27,8 @@ SUFFIXES = {
 }  # fmt: skip
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_535
+MAX_PATH = 4096
+MAX_SCANS = 100  # each goes over all pixels again; a progressive JPEG has about ten
 TRANSIENT = 16
 """Bytes for each pixel that decoding one image may take beside the result: copies in other modes, a decoder's own."""
 
@@ -123,6 +125,11 @@ class Pixels:
                     f"it is damaged, or make it smaller (at most {MAX_PIXELS:,} pixels, and a quarter of the bytes of "
                     f"{option('host_memory')})"
                 )
+            if image.format in ("JPEG", "MPO") and (scans := _scans(source)) > MAX_SCANS:
+                raise DataError(
+                    f"{name}: is a JPEG of {scans:,} scans, at most {MAX_SCANS} are decoded; is it hostile? "
+                    f"write it again"
+                )
             if _is_deep(image):
                 raise DataError(
                     f"{name}: has more than 8 bits a channel (mode {image.mode}); save it with 8, or all images as one "
@@ -190,7 +197,7 @@ def answer(pixels: Pixels) -> dict[str, Any]:
 
 def decode_files(asked: list[Any], paths: list[str]) -> dict[str, Any]:
     """Decode the files `paths`, and answer."""
-    return answer(decode(asked, paths, paths))
+    return answer(decode(asked, [escaped(path, MAX_PATH) for path in paths], paths))
 
 
 def _told(error: Exception, source: str | bytes | memoryview) -> str:
@@ -200,6 +207,11 @@ def _told(error: Exception, source: str | bytes | memoryview) -> str:
     if "cannot identify" in said or not said:
         said = f"none of {', '.join(FORMATS)} by its first bytes"
     return f"cannot be decoded ({said[:200]}); it is damaged or of another form, fetch or write it again"
+
+
+def _scans(source: str | bytes | memoryview) -> int:
+    """How often a JPEG says that a scan begins; within the numbers of a scan these two bytes do not occur."""
+    return (Path(source).read_bytes() if isinstance(source, str) else bytes(source)).count(b"\xff\xda")
 
 
 def _is_deep(image: Any) -> bool:

@@ -80,7 +80,8 @@ class Room:
             self._output.close()
             if self._state != self._told_now():
                 raise DataError(f"{self._making.folder}: the images have changed while they were read; begin again")
-            self._entry = self._making.publish({"shape": [self.rows, *self._shape], "done": dict(self.done)})
+            told = {"shape": [self.rows, *self._shape], "done": dict(self.done)}
+            self._entry = self._making.publish(told, {FILE: self._output.digest})
         if self._entry:
             told = self._entry.told
             x = stored(self._entry, tuple(told["shape"]), np.dtype(np.uint8))

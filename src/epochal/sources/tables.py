@@ -1,5 +1,6 @@
 """Tables in files: CSV and its kin, Parquet, Arrow; one file, or several that are one split."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from glob import glob
@@ -35,7 +36,7 @@ def matching(pattern: str) -> list[Path]:
     if not set(pattern) & set("*?["):
         return []
     try:
-        return sorted(map(Path, glob(str(Path(pattern).expanduser()))))  # noqa: PTH207  Path.glob takes no absolute one
+        return sorted(map(Path, glob(os.path.expanduser(pattern))))  # noqa: PTH111, PTH207  Path.glob takes no absolute one
     except (OSError, ValueError, RuntimeError):
         return []
 
@@ -74,6 +75,7 @@ def _text(files: list[Path], reading: Reading, limit: int, labelled: bool, name:
         ways = ", ".join((option("header", True), option("header", False), option("separator")))
         raise DataError(f"{error}\n({first.why}; {ways} say otherwise)") from None
     table = kept.Text(opened, found, rules, limit)
+    first, opened = table.files[0], []  # without their text
     found, notes = _without_unnamed(first, found, table.columns, name)
     notes = [f"{name}: {first.why}, {understood(table.columns, found)}", *roles.index_notes(found, name), *notes]
     if table.entry:

@@ -15,7 +15,7 @@ from epochal.errors import DataError, option
 from epochal.memory import format_bytes
 from epochal.reading import Reading
 from epochal.sources.cells import Rules
-from epochal.sources.files import Stream, TooLarge, read_bytes
+from epochal.sources.files import Stream, TooLarge, check_kind, most_text, read_bytes
 
 MAX_LINE = 16 << 20
 MAX_CELLS = 1_000_000
@@ -47,9 +47,10 @@ def open_text(path: Path, limit: int, reading: Reading, known: Sequence[str]) ->
     """
     separator, header, encoding = reading.separator, reading.header, reading.encoding
     data: memoryview | list[Any]
+    check_kind(path)
     [state] = spool.states([path])
     try:
-        data = read_bytes(path, limit)
+        data = read_bytes(path, min(limit, most_text(path)))
     except TooLarge:
         data = state
     head = io.BufferedReader(_raw(path, data)).read(4)

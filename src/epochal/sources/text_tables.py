@@ -20,6 +20,7 @@ from epochal.sources.roles import Roles
 from epochal.sources.text_form import MAX_CELLS, TextFile, lines, too_wide
 
 MAX_ROW = 1 << 28
+MAX_EMPTY = 100_000  # lines: they are no rows, but take time
 _BLOCK_CELLS = 200_000
 _BLOCK_CHARACTERS = 1 << 25
 _MOVED_BYTES = 1 << 25
@@ -162,11 +163,16 @@ def _rows(file: TextFile, width: int) -> Iterator[tuple[list[str], int, int]]:
             yield line
 
     reader = csv.reader(bounded(), delimiter=file.separator, strict=True)
-    begun, empty = False, 0
+    begun, empty, blank = False, 0, 0
     for row in reader:
         characters, spent, size = size, 0, 0
         if not row or (len(row) == 1 < width and not row[0].strip()):
-            empty = empty or reader.line_num
+            empty, blank = empty or reader.line_num, blank + 1
+            if blank > MAX_EMPTY:
+                raise DataError(
+                    f"{file.path}: line {reader.line_num:,}: more than {MAX_EMPTY:,} lines are empty; is this a text "
+                    f"table? remove them"
+                )
             continue
         if begun and empty:
             raise DataError(f"{file.path}: line {empty:,} is empty, but rows follow; remove it, or fill it in")
