@@ -223,7 +223,7 @@ def _locked(root: Folder, name: str) -> IO[str]:
 def _seal(root: Folder) -> bytes:
     """The key of this cache, made where there is none. Raises OSError."""
     with os.fdopen(root.open(_SEAL, os.O_RDWR | os.O_CREAT), "r+b") as file:
-        lock.wait(file)
+        lock.wait(file.fileno())
         found = file.read(_SEAL_BYTES + 1)
         if len(found) != _SEAL_BYTES:  # new, or damaged: entries that were sealed with it are made anew
             found = secrets.token_bytes(_SEAL_BYTES)
