@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import epochal
+from epochal.errors import escaped
 from epochal.sources import named
 from idx_files import images, labels, pack
 from needs import require
@@ -139,7 +140,7 @@ def test_a_folder_of_that_name_comes_before_the_name(nothing, monkeypatch):
 def test_unknown_names_are_refused_with_those_that_are_known(nothing):
     for name in ("minst", "no/such/file.npz", "~nobody-at-all/x.npz", "x" * 5000):
         told = refusal(read, name)
-        assert told.startswith(f"{name}: there is no such file or folder")
+        assert told.startswith(f"{escaped(name)}: there is no such file or folder")
         assert "(digits, mnist, fashion-mnist)" in told
 
 

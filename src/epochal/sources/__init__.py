@@ -50,7 +50,7 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u2
 def _shown(message: str, source: Any = None) -> str:
     """A message in at most three lines, without control characters that came from a file or its name."""
     name = str(source) if isinstance(source, (str, Path)) else ""
-    if name and not name.isprintable():
+    if name and escaped(name) != name:  # it cannot be printed, or is long
         message = message.replace(name, escaped(name))
     first, *others = _CONTROL.sub(lambda found: repr(found[0])[1:-1], message).split("\n")
     lines = [first, *others] if len(others) < 3 else ["\\n".join([first, *others[:-2]]), *others[-2:]]
