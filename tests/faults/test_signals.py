@@ -187,14 +187,14 @@ def test_a_second_signal_during_a_save_ends_at_once_and_corrupts_nothing(tmp_pat
     assert finished(tmp_path / "run") == whole
 
 
-def test_ctrl_c_while_python_still_imports_ends_in_silence(tmp_path):
+def test_ctrl_c_while_the_command_is_imported_ends_in_one_line(tmp_path):
     code = "import os, signal, sys; import epochal.__main__ as m; sys.modules['epochal.cli'] = None\n"
     code += "class Slow:\n    def find_spec(self, name, path=None, target=None):\n"
     code += "        os.kill(os.getpid(), signal.SIGINT) if name == 'epochal.cli' else None\n"
     code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job may begin without
     code += "sys.meta_path.insert(0, Slow()); del sys.modules['epochal.cli']; sys.exit(m.run())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ)
-    assert (done.returncode, done.stderr) == (130, "")
+    assert (done.returncode, done.stderr) == (130, "epochal: interrupted, nothing was left half-written\n")
 
 
 def test_a_signal_that_somebody_has_swallowed_still_stops_the_training(small):

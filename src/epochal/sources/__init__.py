@@ -214,7 +214,7 @@ def _labelled(raw: Raw, labels: Any, limit: int) -> Raw:
     if isinstance(labels, (str, Path)):
         path = locate(labels)
         if path is None:
-            raise DataError(f"labels: there is no file {labels}; check its path")
+            raise DataError(f"labels: there is no file {escaped(str(labels))}; check its path")
         files = (*files, path)
         labels = idx.read_idx(path, limit) if idx.is_idx(path) else npy.read_npy(read_bytes(path, limit), str(path))
     part = replace(raw.splits["train"], y=arrays.as_array(labels, f"{raw.name}: labels"))
