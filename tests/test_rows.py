@@ -157,7 +157,7 @@ def test_storage_is_narrowed_as_asked_and_says_what_it_rounds(storage, x, told):
 
 @pytest.mark.parametrize(
     ("storage", "value", "words"), [("uint8", 0.5, "is 0.5, which uint8 cannot hold"), ("uint8", 256.0, "is 256.0"),
-                                    ("float16", 1e6, "is 1000000.0, which float16 cannot hold; leave --storage out")]
+                                    ("float16", 1e6, "is 1000000.0, which float16 cannot hold; leave storage=… out")]
 )  # fmt: skip
 def test_storage_that_would_lose_a_value_is_refused(storage, value, words):
     x = np.ones((40, 2)) * np.arange(40)[:, None]
