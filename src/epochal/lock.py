@@ -43,8 +43,12 @@ class Lock:
             os.lseek(self._file, 0, os.SEEK_SET)
             plainfiles.write_all(self._file, json.dumps(owner).encode())
         except BaseException:
-            os.close(self._file)
+            self.close()
             raise
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", -1) >= 0:  # let go of without `close`, as a loop over `moments` does that ends
+            self.close()
 
     def check(self) -> None:
         """Raise StorageError where the folder is no longer the one that was locked: removed, or another in its place.
