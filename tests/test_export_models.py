@@ -24,8 +24,8 @@ MODELS = {
     "equinox_cnn.py:CNN": ("equinox",),
     "frozen.py:Body": ("flax",),
 }
-AS_MANY_AS_ONE_LIKES = {"equinox_cnn.py:CNN"}
-"""Models that do not ask for the number of rows."""
+AS_MANY_AS_ONE_LIKES = {"equinox_cnn.py:CNN", "frozen.py:Body"}
+"""Models that ask for no number, or for `x.shape[0]`, which JAX can follow; `len(x)` it cannot."""
 
 
 @pytest.fixture(scope="module")
