@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import time
+import weakref
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,8 @@ class Lock:
         """Take the lock. Raises RunError, naming the owner, where another process has it; OSError."""
         self.path = folder / NAME
         self._file = plainfiles.opened(self.path, os.O_RDWR | os.O_CREAT)
+        # Without `close`, too, as where a loop over `moments` ends early, and before the interpreter takes itself apart.
+        self._release = weakref.finalize(self, os.close, self._file)
         try:
             _take(self._file, folder)
             if not _is_ours(self._file):
@@ -45,10 +48,6 @@ class Lock:
         except BaseException:
             self.close()
             raise
-
-    def __del__(self) -> None:
-        if getattr(self, "_file", -1) >= 0:  # let go of without `close`, as a loop over `moments` does that ends
-            self.close()
 
     def check(self) -> None:
         """Raise StorageError where the folder is no longer the one that was locked: removed, or another in its place.
@@ -68,8 +67,7 @@ class Lock:
 
     def close(self) -> None:
         """Release the lock."""
-        with suppress(OSError):  # closed already
-            os.close(self._file)
+        self._release()
         self._file = -1
 
 
