@@ -36,8 +36,8 @@ def epoch_seconds(training: Training, number: int) -> float:
     """One epoch without validation, in one stretch, as the loop would run it."""
     if not hasattr(training, "state"):
         training.state = training.program.start(training.plan)
-    pieces, begun = training.placed.epoch(number), time.perf_counter()
-    training.state, _ = training.program.stretch(training.state, pieces, 0, training.plan.steps)
+    begun, steps = time.perf_counter(), training.plan.steps
+    training.state, _ = training.program.run_steps(training.state, training.placed, training.plan, number, 0, steps)
     return time.perf_counter() - begun
 
 
@@ -71,15 +71,9 @@ def overlap(data: epochal.Dataset) -> dict[str, float]:
     epoch_seconds(streamed, 0)
     both = statistics.median(epoch_seconds(streamed, n) for n in range(1, 4))
     streamed.placed.close()
-    makers = [
-        m
-        for m, _ in zip(
-            streamed.placed._chunks(0, 0), range(-(-streamed.plan.steps // streamed.placed.chunk_steps)), strict=False
-        )
-    ]
     begun = time.perf_counter()
-    for make in makers:
-        make()
+    for chunk in range(-(-streamed.plan.steps // streamed.placed.chunk_steps)):
+        streamed.placed._chunk((0, chunk))
     return {"gather": time.perf_counter() - begun, "train": work, "both": both}
 
 

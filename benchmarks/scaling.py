@@ -53,8 +53,9 @@ def point(path: str, batch_size: int, chunks: int, epochs: int) -> dict[str, Any
     seconds = []
     for number in range(1 + epochs):
         begun = time.perf_counter()
-        pieces = training.placed.epoch(number)
-        training.state, _ = training.program.stretch(training.state, pieces, 0, training.plan.steps)
+        training.state, _ = training.program.run_steps(
+            training.state, training.placed, training.plan, number, 0, training.plan.steps
+        )
         seconds.append(time.perf_counter() - begun)
     training.placed.close()
     held = sum(len(split) * split.row_bytes for split in data)

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 import epochal
-from epochal.checkpoint import Snapshot
 from epochal.dataset import Dataset
 from epochal.residency import Needs
+from epochal.snapshot import Snapshot
 from epochal.training import Training
 
 

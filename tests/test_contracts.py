@@ -12,7 +12,7 @@ import pytest
 
 import epochal
 from commands import epochal as command
-from epochal import augmentations, epoch, userfile
+from epochal import augmentations, compiled, userfile
 from epochal.run import resume
 
 BASE = epochal.logistic()
@@ -23,10 +23,10 @@ RECIPE = epochal.Recipe(batch_size=20, epochs=1)
 def no_step(monkeypatch):
     """Whatever is compiled comes too late."""
 
-    def compiled(*_):
+    def too_late(*_):
         raise AssertionError("a stretch was compiled")
 
-    monkeypatch.setattr(epoch.stretch, "lower", compiled, raising=False)
+    monkeypatch.setattr(compiled.run_steps, "lower", too_late, raising=False)
 
 
 def model(**functions) -> epochal.Model:
@@ -143,7 +143,7 @@ def test_an_optimizer_by_reference_is_the_one_by_value(small, mine, optax_promot
             == epochal.fit(BASE, small, epochal.Recipe(optimizer=value, epochs=2)).parameters_sha256
         )
     first, again = (epochal.train(BASE, small, epochal.Recipe(optimizer=f"{mine}:adam")) for _ in range(2))
-    assert first.program.spec == again.program.spec, "another program would be compiled"
+    assert first.program.step == again.program.step, "another program would be compiled"
 
 
 @pytest.mark.parametrize(

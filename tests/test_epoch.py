@@ -8,8 +8,9 @@ import pytest
 
 import epochal
 from conftest import blobs
-from epochal import epoch
+from epochal import compiled
 from epochal.dataset import Split
+from epochal.epoch import Measure
 from epochal.plan import Plan
 from epochal.program import Program
 from epochal.residency import place
@@ -84,7 +85,7 @@ def test_a_stretch_is_a_plain_loop_of_the_same_steps(name, model, optax_promotes
     )
     losses = []
     for number in range(2):
-        state, record = program.stretch(state, placed.epoch(number), 0, plan.steps)
+        state, record = program.run_steps(state, placed, plan, number, 0, plan.steps)
         losses += record[0].tolist()
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.params, expected)
@@ -95,10 +96,10 @@ def test_cutting_a_stretch_changes_no_bit():
     recipe, (x, y) = RECIPES["momentum"], blobs(101)
     plan, program = Plan(101, 16), Program(epochal.mlp(8), recipe, (6,), 3)
     placed = resident(Split(x, y.astype(np.int32)), plan)
-    whole, losses = program.stretch(program.start(plan), placed.epoch(0), 0, plan.steps)
-    state, parts, pieces = program.start(plan), [], placed.epoch(0)
+    whole, losses = program.run_steps(program.start(plan), placed, plan, 0, 0, plan.steps)
+    state, parts = program.start(plan), []
     for first, last in ((0, 1), (1, 1), (1, 4), (4, plan.steps)):
-        state, record = program.stretch(state, pieces, first, last)
+        state, record = program.run_steps(state, placed, plan, 0, first, last)
         parts.append(record)
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), losses)
     jax.tree.map(np.testing.assert_array_equal, state, whole)
@@ -111,7 +112,7 @@ def test_uint8_on_the_device_trains_like_floats_of_the_same_values():
     states = []
     for split in (Split(pixels, y, 255.0), Split(pixels.astype(np.float32) / np.float32(255), y)):
         placed = resident(split, plan)
-        states.append(program.stretch(program.start(plan), placed.epoch(0), 0, plan.steps))
+        states.append(program.run_steps(program.start(plan), placed, plan, 0, 0, plan.steps))
     assert program.place(Split(pixels, y, 255.0)).rows.x.dtype == np.uint8
     jax.tree.map(np.testing.assert_array_equal, states[0], states[1])
 
@@ -136,4 +137,5 @@ def test_only_the_first_count_rows_are_counted():
     params = program.start(Plan(50, 20)).params  # all zero: class 0 for every row
     rows = program.place(Split(x, y.astype(np.int32))).rows
     for count in (0, 1, 2, 49, 50):
-        assert int(epoch.count_errors(program.spec, params, rows, np.int32(count))) == int((y[:count] != 0).sum())
+        sums = compiled.sum_rows(Measure(program.step.model, program.step.objective), params, rows, np.int32(count))
+        assert int(sums["wrong"]) == int((y[:count] != 0).sum())

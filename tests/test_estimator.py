@@ -261,8 +261,8 @@ def test_a_grid_search_over_a_pipeline_compiles_once_a_shape(compilations):
     assert search.best_params_["classifier__learning_rate"] == 0.1
     assert search.best_score_ > 0.94
     # One shape for the 12 fits of folds, one for the last with all rows.
-    assert compilations.count("jit(stretch)") == 2
-    assert compilations.count("jit(count_errors)") == 1
+    assert compilations.count("jit(run_steps)") == 2
+    assert compilations.count("jit(sum_rows)") == 1
     assert compilations.count("jit(probabilities)") == 1
     compilations.clear()
     for rows in (1, 2, 3, 4, 5, 130, 150, 159):

@@ -43,7 +43,7 @@ def test_the_mlp_is_what_numpy_computes():
 
 
 def test_no_bare_convolution_runs_inside_the_compiled_loop_on_a_cpu(small):
-    from epochal import epoch
+    from epochal import compiled
     from epochal.dataset import Split
     from epochal.plan import Plan
     from epochal.program import Program
@@ -53,8 +53,8 @@ def test_no_bare_convolution_runs_inside_the_compiled_loop_on_a_cpu(small):
     program = Program(model, recipe, (8, 8), 2)
     plan = Plan(4, 2)
     placed = place(Split(np.zeros((4, 8, 8), np.float32), np.zeros(4, np.int32)), "float32", 4, plan, 2)
-    work = next(placed.epoch(0).work(0, 1))
-    text = epoch.stretch.lower(program.spec, program.start(plan), *work).compile().as_text()
+    work = next(placed.work(0, 0, 1))
+    text = compiled.run_steps.lower(program.step, program.start(plan), *work).compile().as_text()
     assert "while" in text
     assert "convolution(" not in text.replace("metadata", "")
 

@@ -245,15 +245,15 @@ def test_the_key_of_a_row_depends_on_seed_epoch_and_row_alone(small):
 
 
 def test_every_epoch_has_new_keys_and_they_are_folded_in_the_order_that_is_documented(small):
-    from epochal import epoch
+    from epochal.compiled import minibatch
 
     training = epochal.train(MODEL, small, AUGMENTED)
-    spec, state = training.program.spec, training.state
-    (work,) = training.placed.epoch(0).work(0, 1)
-    batch = epoch.minibatch(work.rows, work.index[0], work.counts[0])
-    first = epoch._augmented(spec, state, batch)
-    later = epoch._augmented(spec, state._replace(step=jnp.int32(training.plan.steps)), batch)
-    same = epoch._augmented(spec, state._replace(step=jnp.int32(training.plan.steps - 1)), batch)
+    step, state = training.program.step, training.state
+    (work,) = training.placed.work(0, 0, 1)
+    batch = minibatch(work.rows, work.index[0], work.counts[0])
+    first = step._augmented(state, batch)
+    later = step._augmented(state._replace(step=jnp.int32(training.plan.steps)), batch)
+    same = step._augmented(state._replace(step=jnp.int32(training.plan.steps - 1)), batch)
     np.testing.assert_array_equal(first, same)
     assert (np.asarray(first) != np.asarray(later)).any()
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(AUGMENTED.seed), 1), 0)

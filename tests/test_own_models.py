@@ -45,12 +45,12 @@ def normed(params, x, mean, var):
 
 
 def norm_logits(variables, x):
-    return normed(variables.params, x, variables.statistics["mean"], variables.statistics["var"])[0]
+    return normed(variables.params, x, variables.model_state["mean"], variables.model_state["var"])[0]
 
 
 def norm_forward(variables, x, key):
     logits, mean, var = normed(variables.params, x, None, None)
-    old = variables.statistics
+    old = variables.model_state
     return logits, {"mean": 0.9 * old["mean"] + 0.1 * mean, "var": 0.9 * old["var"] + 0.1 * var}
 
 
@@ -85,33 +85,33 @@ def plain(model, data: Dataset, recipe: epochal.Recipe):
     """Parameters and statistics after a loop of single steps, with the keys that the documentation promises."""
     training = epochal.train(model, data, recipe)
     plan, x, y = training.plan, np.asarray(data.train.x), data.train.y
-    params, statistics = jax.tree.map(jnp.copy, (training.state.params, training.state.statistics))
+    params, model_state = jax.tree.map(jnp.copy, (training.state.params, training.state.model_state))
     optimizer = optax.sgd(recipe.learning_rate, recipe.momentum)
     slots, step, stream = optimizer.init(params), 0, jax.random.fold_in(jax.random.key(recipe.seed), 0)
 
-    def loss(params, statistics, rows, key):
-        variables = Variables(params, statistics) if statistics else params
-        logits, statistics = model.forward(variables, jnp.asarray(x[rows]), key)
+    def loss(params, model_state, rows, key):
+        variables = Variables(params, model_state) if model_state else params
+        logits, model_state = model.forward(variables, jnp.asarray(x[rows]), key)
         labels = jnp.asarray(y[rows])
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), statistics
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), model_state
 
     for number in range(recipe.epochs):
         for rows in plan.epoch(number)[0]:
             key = jax.random.fold_in(stream, step)
-            gradient, statistics = jax.grad(loss, has_aux=True)(params, statistics, rows, key)
+            gradient, model_state = jax.grad(loss, has_aux=True)(params, model_state, rows, key)
             updates, slots = optimizer.update(gradient, slots, params)
             params, step = optax.apply_updates(params, updates), step + 1
-    return params, statistics, training.state
+    return params, model_state, training.state
 
 
 @pytest.mark.parametrize("model", [DROPOUT, NORM], ids=["dropout", "norm"])
 def test_a_run_is_a_plain_loop_of_the_same_steps(small, model):
-    params, statistics, start = plain(model, small, WHOLE)
+    params, model_state, start = plain(model, small, WHOLE)
     state = drained(model, small, WHOLE).state
     compare = partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6)  # float32, summed in another order
     jax.tree.map(compare, state.params, params)
-    jax.tree.map(compare, state.statistics, statistics)
-    for leaf, first in zip(jax.tree.leaves(state.statistics), jax.tree.leaves(start.statistics), strict=True):
+    jax.tree.map(compare, state.model_state, model_state)
+    for leaf, first in zip(jax.tree.leaves(state.model_state), jax.tree.leaves(start.model_state), strict=True):
         assert np.abs(np.asarray(leaf) - np.asarray(first)).max() > 0.01
 
 
@@ -141,11 +141,11 @@ def test_predicting_uses_the_running_statistics_of_the_best(small):
     fit = training.fit()
     assert fit.best.step < training.step, "the best must lie before the end for this test to say anything"
     assert isinstance(fit.params, Variables)
-    assert (fit.params.statistics["mean"] != np.asarray(training.state.statistics["mean"])).any()
+    assert (fit.params.model_state["mean"] != np.asarray(training.state.model_state["mean"])).any()
     fresh = drained(NORM, small, replace(WHOLE, epochs=fit.best.epoch, learning_rate=0.3))
     jax.tree.map(np.testing.assert_array_equal, fresh.state.variables, fit.params)
-    statistics = fit.params.statistics
-    logits = normed(fit.params.params, jnp.asarray(small.valid.x), statistics["mean"], statistics["var"])[0]
+    model_state = fit.params.model_state
+    logits = normed(fit.params.params, jnp.asarray(small.valid.x), model_state["mean"], model_state["var"])[0]
     np.testing.assert_allclose(fit.predict_proba(small.valid.x), jax.nn.softmax(logits), rtol=1e-5, atol=1e-6)
     alone = fit.predict_proba(small.valid.x[:1])
     np.testing.assert_allclose(alone, fit.predict_proba(small.valid.x)[:1], rtol=1e-5, atol=1e-6)
@@ -153,15 +153,15 @@ def test_predicting_uses_the_running_statistics_of_the_best(small):
 
 def test_the_digest_covers_the_statistics(small):
     fit = drained(NORM, small, WHOLE).fit()
-    other = Variables(fit.params.params, fit.params.statistics | {"var": fit.params.statistics["var"] + 1})
+    other = Variables(fit.params.params, fit.params.model_state | {"var": fit.params.model_state["var"] + 1})
     assert fit.parameters_sha256 == parameters.sha256(fit.params) != parameters.sha256(other)
-    assert set(parameters.flatten(fit.params)) >= {"params.gain", "statistics.mean", "statistics.var"}
+    assert set(parameters.flatten(fit.params)) >= {"params.gain", "model_state.mean", "model_state.var"}
 
 
 def test_a_folder_holds_the_statistics_and_is_opened_and_resumed(small, tmp_path):
     fit = epochal.fit(NORM, small, WHOLE, out=tmp_path / "run")
     snapshot, _ = checkpoint.newest(tmp_path / "run")
-    assert {"state.statistics.mean", "state.statistics.var", "best.statistics.mean"} <= set(snapshot.arrays)
+    assert {"state.model_state.mean", "state.model_state.var", "best.model_state.mean"} <= set(snapshot.arrays)
     again = epochal.load_run(tmp_path / "run", small, model=NORM)
     assert again.parameters_sha256 == fit.parameters_sha256
     np.testing.assert_array_equal(again.predict_proba(small.test.x), fit.predict_proba(small.test.x))
@@ -187,7 +187,7 @@ def test_double_precision_is_kept_in_the_statistics():
     data = epochal.load({"train": (x.astype(np.float64) / 3, y), "valid": held[0], "test": held[1]})
     training = drained(NORM, data, replace(WHOLE, dtype="float64"))
     assert {leaf.dtype for leaf in jax.tree.leaves(training.fit().params)} == {np.dtype(np.float64)}
-    assert training.state.statistics["mean"].dtype == np.float64
+    assert training.state.model_state["mean"].dtype == np.float64
 
 
 def test_statistics_may_count(small):
@@ -197,12 +197,12 @@ def test_statistics_may_count(small):
         return Variables(BASE.init(key, example_shape, classes), {"seen": jnp.int32(0), "any": jnp.array(False)})
 
     def forward(variables, x, key):
-        seen = variables.statistics["seen"] + 1
+        seen = variables.model_state["seen"] + 1
         return BASE.logits(variables.params, x), {"seen": seen, "any": jnp.array(True)}
 
     counting = epochal.Model(init, lambda variables, x: BASE.logits(variables.params, x), forward=forward)
     training = drained(counting, small, WHOLE)
-    assert training.state.statistics["seen"].dtype == np.int32
-    assert int(training.state.statistics["seen"]) == training.step == 6
-    assert training.fit().params.statistics["any"].dtype == bool
+    assert training.state.model_state["seen"].dtype == np.int32
+    assert int(training.state.model_state["seen"]) == training.step == 6
+    assert training.fit().params.model_state["any"].dtype == bool
     assert outcome(training)[0] == outcome(drained(counting, small, WHOLE, too_little(counting, small, WHOLE)))[0]

@@ -37,7 +37,7 @@ def ours(curve, steps_per_epoch, epochs, patience, increase, threshold):
         if step % frequency == 0:
             validated.append(step)
             rule, _ = rule.observe(step, int(curve[step // frequency - 1]))
-    return rule.best_step or 1, np.inf if rule.best_wrong is None else rule.best_wrong, step, validated
+    return rule.best_step or 1, np.inf if rule.best is None else rule.best, step, validated
 
 
 def test_the_rule_stops_and_chooses_as_the_published_loop_on_5000_noisy_curves():
@@ -70,7 +70,7 @@ def test_a_small_improvement_is_kept_but_buys_no_patience():
     rule, _ = Patience(10, 2.0, 0.5).observe(4, 100)
     rule, better = rule.observe(50, 99)
     assert better
-    assert (rule.best_wrong, rule.best_step, rule.steps) == (99, 50, 10)
+    assert (rule.best, rule.best_step, rule.steps) == (99, 50, 10)
     assert rule.observe(60, 10)[0].steps == 2 * 59
 
 

@@ -18,7 +18,7 @@ from epochal.chunked import Chunked
 from epochal.dataset import Split
 from epochal.plan import Plan
 from epochal.residency import Needs, decide, place, scoring
-from epochal.stream import BUFFERS, Stream
+from epochal.stream import BUFFERS, Prefetcher
 
 NEEDS = Needs(train_rows=1000, valid_rows=200, row_bytes=100, batch_size=20, steps=50, program=5000)
 STEP = 20 * 104 + 4
@@ -171,8 +171,8 @@ def test_a_run_in_chunks_compiles_one_stretch_for_all_of_them(compilations):
     data = epochal.load({"train": images(1013), "valid": images(300, 1), "test": images(50, 2)})
     run(model, data, epochal.Recipe(batch_size=16, epochs=3), 70_000)
     # One to learn what the program takes with all rows on the device, one that is run.
-    assert compilations.count("jit(stretch)") == 2
-    assert compilations.count("jit(count_errors)") == 1
+    assert compilations.count("jit(run_steps)") == 2
+    assert compilations.count("jit(sum_rows)") == 1
 
 
 def test_no_value_on_the_device_changes_through_10_000_chunks():
@@ -182,9 +182,9 @@ def test_no_value_on_the_device_changes_through_10_000_chunks():
     placed = Chunked(split, "float32", 100, plan, 4)
     kept = []
     for number in range(200):
-        epoch, index = placed.epoch(number), plan.epoch(number)[0]
+        index = plan.epoch(number)[0]
         for chunk in range(50):
-            work = next(epoch.work(chunk * 4, chunk * 4 + 4))
+            work = next(placed.work(number, chunk * 4, chunk * 4 + 4))
             rows = index[chunk * 4 : chunk * 4 + 4].reshape(-1)
             assert np.array_equal(work.rows.x, x[rows])
             assert np.array_equal(work.rows.y, rows)
@@ -206,7 +206,7 @@ def test_never_more_than_two_chunks_are_alive():
             most = max(most, alive)
         return object()
 
-    stream = Stream(iter([make] * 50))
+    stream = Prefetcher(iter([make] * 50))
     for _ in range(50):
         stream.take()
         time.sleep(0.001)
@@ -239,9 +239,9 @@ def test_closing_ends_the_thread(chunk_steps):
     placed = place(split, "float32", 10, Plan(100, 10), chunk_steps)
     assert isinstance(placed, Chunked) == (chunk_steps == 2)
     before = set(threading.enumerate())  # other tests may have left trainings in their middle
-    next(placed.epoch(0).work(0, 1))
+    next(placed.work(0, 0, 1))
     (started,) = set(threading.enumerate()) - before
-    assert started.name == "epochal-stream"
+    assert started.name == "epochal-prefetch"
     placed.close()
     assert not started.is_alive()
 
@@ -250,11 +250,11 @@ def test_resident_rows_have_the_order_of_any_epoch_that_is_asked_for():
     plan = Plan(100, 10, seed=3)
     placed = place(Split(np.zeros((100, 4), np.float32), np.zeros(100, np.int32)), "float32", 10, plan, 10)
     for number in (0, 1, 5, 6, 5, 0):
-        (work,) = placed.epoch(number).work(2, 4)
+        (work,) = placed.work(number, 2, 4)
         np.testing.assert_array_equal(work.index, plan.epoch(number)[0])
         np.testing.assert_array_equal(work.counts, plan.epoch(number)[1])
     placed.close()
-    placed.epoch(7)  # and again after it was closed
+    next(placed.work(7, 0, 1))  # and again after it was closed
     placed.close()
 
 

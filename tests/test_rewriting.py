@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 import epochal
-from epochal import epoch
+from epochal import compiled
 from epochal.models.convolution.rewriting import rewritten
 from epochal.plan import Plan
 from epochal.program import Program
@@ -140,8 +140,8 @@ def test_a_models_own_convolution_is_no_slow_one_in_the_compiled_stretch(small_i
     with jax.enable_x64(False):
         plan, program = Plan(len(small_images.train), 10), Program(model, recipe, small_images.example_shape, 3)
         placed, _, _ = program.settle(small_images, plan)
-        work = next(placed.epoch(0).work(0, 1))
-        text = epoch.stretch.lower(program.spec, program.start(plan), *work).compile().as_text()
+        work = next(placed.work(0, 0, 1))
+        text = compiled.run_steps.lower(program.step, program.start(plan), *work).compile().as_text()
     assert "convolution(" not in text.replace("metadata", "")
     assert "select-and-scatter" not in text
 

@@ -33,7 +33,7 @@ def test_a_significant_improvement_buys_patience_and_a_chance_one_does_not():
     rule = Patience(10, level=0.05).observe(4, 200)[0]
     assert rule.steps == 10
     small, better = rule.observe(20, 190)
-    assert (better, small.best_wrong, small.steps) == (True, 190, 10), "a best all the same, without more patience"
+    assert (better, small.best, small.steps) == (True, 190, 10), "a best all the same, without more patience"
     assert rule.observe(20, 150)[0].steps == 38
     assert Patience(10).observe(4, 200)[0].observe(20, 190)[0].steps == 38, "the published rule takes any"
 

@@ -11,7 +11,8 @@ SOURCE = Path(epochal.__file__).parent
 
 # A module imports only from those before it.
 ORDER = """
-signals errors surroundings extras memory lending plainfiles atomic jsonfile forms lock journal sealed checkpoint
+signals errors surroundings extras memory lending plainfiles atomic jsonfile forms lock journal sealed
+snapshot checkpoint
 draws disk rows columns caches spool table reading sources.raw sources.files sources.isolated sources.pickle_machine
 sources.pickles sources.arrays sources.idx sources.npy sources.tutorials sources.named sources.times sources.roles
 sources.splits sources.cells sources.growing sources.text_form sources.text_tables sources.arrow_types
@@ -22,7 +23,8 @@ array_columns preparation weighting plan losses scaling userpackage usercode use
 class_weights parameters models.base models.convolution.geometry models.convolution.blocks models.convolution.pooling
 models.convolution.products models.convolution.rewriting models.convolution models.logistic models.mlp models.lenet
 models.built_in models.adapters.calls models.adapters.modes models.adapters.nnx models.adapters.linen
-models.adapters.equinox models.adapters models recipe optimizers augmentations own epoch contracts score statistics
+models.adapters.equinox models.adapters models recipe optimizers augmentations own
+compiled objective epoch contracts score statistics
 patience stream placement chunked residency shared program ledger row_file fitted member loop training record history
 keeping runrecord folder logs.story logs.tensorboard logs.mlflow logs.wandb logs.trackio logs runcode run evaluation
 comparison selection.candidate selection.choosing selection.grouping selection.record selection.space
@@ -86,7 +88,7 @@ def _callers(word: str) -> set[str]:
 
 def test_one_module_puts_data_on_the_device_and_one_compiles():
     assert _callers("device_put") == {"placement"}
-    assert _callers("jit") == {"epoch", "exporting.stablehlo"}  # the latter compiles nothing: jax.export asks for it
+    assert _callers("jit") == {"compiled", "exporting.stablehlo"}  # the latter compiles nothing: jax.export asks for it
 
 
 def test_the_public_names_are_these_and_documented():

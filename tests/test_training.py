@@ -53,9 +53,8 @@ def _curve(data, recipe, frequency):
     state, wrongs = training.program.start(training.plan), []
     valid = training.program.place(data.valid)
     for number in range(recipe.epochs):
-        pieces = training.placed.epoch(number)
         for step in range(6):
-            state, _ = training.program.stretch(state, pieces, step, step + 1)
+            state, _ = training.program.run_steps(state, training.placed, training.plan, number, step, step + 1)
             if (number * 6 + step + 1) % frequency == 0:
                 wrongs.append(training.program.count_errors(state.params, valid)[0].wrong)
     return wrongs
@@ -79,17 +78,17 @@ def test_an_epoch_that_ends_before_its_first_validation_has_no_score(small):
 def test_a_run_compiles_the_stretch_once_and_the_count_once(small, compilations):
     model = epochal.Model(epochal.mlp(8).init, epochal.mlp(8).logits)  # a new object: nothing is compiled for it yet
     epochal.fit(model, small, RECIPE)
-    assert compilations.count("jit(stretch)") == 1
-    assert compilations.count("jit(count_errors)") == 1
+    assert compilations.count("jit(run_steps)") == 1
+    assert compilations.count("jit(sum_rows)") == 1
     compilations.clear()
     for changed in ({"learning_rate": 0.3}, {"seed": 5}, {"epochs": 3}, {"patience_steps": 9}):
         epochal.fit(model, small, epochal.Recipe.from_dict(RECIPE.to_dict() | changed))
-    assert not {"jit(stretch)", "jit(count_errors)"} & set(compilations), "a new number must not mean a new program"
+    assert not {"jit(run_steps)", "jit(sum_rows)"} & set(compilations), "a new number must not mean a new program"
     moving = RECIPE.to_dict() | {"optimizer": "momentum"}
     epochal.fit(model, small, epochal.Recipe.from_dict(moving))
     compilations.clear()
     epochal.fit(model, small, epochal.Recipe.from_dict(moving | {"momentum": 0.5}))
-    assert not {"jit(stretch)", "jit(count_errors)"} & set(compilations), "a new number must not mean a new program"
+    assert not {"jit(run_steps)", "jit(sum_rows)"} & set(compilations), "a new number must not mean a new program"
 
 
 def test_the_plan_follows_seed_and_epoch_not_the_run(small):

@@ -8,13 +8,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from epochal import plainfiles, sealed
 from epochal.errors import RunError, StorageError
 from epochal.forms import fields, flag, listed, mapping, number, optional, plain, sha256, text, together, whole
+from epochal.snapshot import Snapshot
 
 KEEP = 2
 STATE = fields(
@@ -26,13 +24,6 @@ STATE = fields(
 )  # fmt: skip
 """The values of a checkpoint beside its arrays."""
 _NAME = re.compile(r"checkpoint-(\d{12})\.safetensors")
-
-
-class Snapshot(NamedTuple):
-    """All that a run needs to go on to the same bits: copies of its arrays by name, and plain values."""
-
-    arrays: dict[str, np.ndarray]
-    told: dict[str, Any]
 
 
 def path_of(folder: Path, step: int) -> Path:

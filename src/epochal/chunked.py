@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from epochal.compiled import DeviceRows, StepArguments
 from epochal.dataset import Split
-from epochal.epoch import Rows
 from epochal.lending import frozen, zeros
-from epochal.placement import HostRows, Work, precision, put, put_rows
+from epochal.placement import HostRows, precision, put, put_rows
 from epochal.plan import Order
-from epochal.rows import Rows as AnyRows
-from epochal.rows import gather
-from epochal.stream import Stream
+from epochal.rows import Rows, gather
+from epochal.stream import Prefetched, Prefetcher
 
 
 def planned(steps: int) -> int:
@@ -45,55 +44,50 @@ class Chunked:
     ):
         self.split, self.dtype, self.block_rows = split, dtype, block_rows
         self.plan, self.chunk_steps, self.numbered = plan, chunk_steps, numbered
-        self._stream: Stream[Work] | None = None
-        self._next = (0, 0)
+        self._chunks = Prefetched(self._chunk, self._following)
+        self._order: tuple[int, np.ndarray] = -1, np.zeros((0, 0), np.int32)  # of the epoch that is being gathered
 
     @property
     def size(self) -> int:
         """Number of rows."""
         return len(self.split)
 
-    def epoch(self, number: int) -> "ChunkedEpoch":
-        """The work of epoch `number`; its chunks are brought as they are asked for, and the one behind them early."""
+    def work(self, epoch: int, first: int, last: int) -> Iterator[StepArguments]:
+        """A piece for every chunk that the steps touch; the chunk behind the last one is brought early."""
         assert self.plan is not None, "placed for scoring alone"
-        return ChunkedEpoch(self, number, self.plan.counts)
+        size = self.chunk_steps
+        for chunk in range(first // size, -(-last // size)):
+            begin, end = max(first - chunk * size, 0), min(last - chunk * size, size)
+            yield self._chunks.get((epoch, chunk))._replace(first=np.int32(begin), last=np.int32(end))
 
-    def chunk(self, number: int, chunk: int) -> Work:
-        """Chunk `chunk` of epoch `number`, from the stream that is running or from a new one that starts there."""
-        if self._stream is None or self._next != (number, chunk):
-            self.close()
-            self._stream = Stream(self._chunks(number, chunk))
-        last = (chunk + 1) * self.chunk_steps >= (self.plan.steps if self.plan else 0)
-        self._next = (number + 1, 0) if last else (number, chunk + 1)
-        return self._stream.take()
-
-    def blocks(self) -> Iterator[tuple[Rows, np.int32]]:
+    def blocks(self) -> Iterator[tuple[DeviceRows, np.int32]]:
         """All rows in order, in blocks of one shape; behind the last row of the last one there are zeros."""
-        stream = Stream(self._blocks())
+        prefetcher = Prefetcher(self._blocks())
         try:
             for begin in range(0, self.size, self.block_rows):
-                yield stream.take(), np.int32(min(self.block_rows, self.size - begin))
+                yield prefetcher.take(), np.int32(min(self.block_rows, self.size - begin))
         finally:
-            stream.close()
+            prefetcher.close()
 
     def close(self) -> None:
         """Stop bringing chunks."""
-        if self._stream:
-            self._stream.close()
-        self._stream = None
+        self._chunks.close()
 
-    def _chunks(self, number: int, chunk: int) -> Iterator[Callable[[], Work]]:
-        assert self.plan is not None
-        while True:  # epoch after epoch: the first chunk of the next one is on its way while this one ends
-            index, counts = self.plan.epoch(number)
-            for first in range(chunk * self.chunk_steps, self.plan.steps, self.chunk_steps):
-                steps = slice(first, first + self.chunk_steps)
-                yield lambda index=index[steps], counts=counts[steps]: self._gather(index, counts)
-            number, chunk = number + 1, 0
+    def _following(self, key: tuple[int, int]) -> tuple[int, int]:
+        """The chunk behind one; behind an epoch's last, the first of the next epoch."""
+        assert self.plan is not None, "placed for scoring alone"
+        epoch, chunk = key
+        return (epoch, chunk + 1) if (chunk + 1) * self.chunk_steps < self.plan.steps else (epoch + 1, 0)
 
-    def _gather(self, index: np.ndarray, counts: np.ndarray) -> Work:
+    def _chunk(self, key: tuple[int, int]) -> StepArguments:
         """The rows of some minibatches, in a new buffer, with a plan that numbers them in order."""
-        steps, batch_size = self.chunk_steps, index.shape[1]
+        assert self.plan is not None, "placed for scoring alone"
+        epoch, chunk = key
+        if self._order[0] != epoch:
+            self._order = epoch, self.plan.epoch(epoch)[0]
+        steps, batch_size = self.chunk_steps, self.plan.numbers
+        some = slice(chunk * steps, (chunk + 1) * steps)
+        index, counts = self._order[1][some], self.plan.counts[some]
         rows = self._read(index.reshape(-1), steps * batch_size, training=True)
         local = np.zeros((planned(steps), batch_size), np.int32)
         local[:steps] = np.arange(steps * batch_size).reshape(steps, batch_size)
@@ -101,13 +95,13 @@ class Chunked:
         filled[: len(counts)] = counts
         with precision(self.dtype):
             placed = put_rows(rows, self.split.divisor, self.dtype)
-            return Work(placed, put(local), put(filled), np.int32(0), np.int32(len(counts)))
+            return StepArguments(placed, put(local), put(filled), np.int32(0), np.int32(len(counts)))
 
-    def _blocks(self) -> Iterator[Callable[[], Rows]]:
+    def _blocks(self) -> Iterator[Callable[[], DeviceRows]]:
         for begin in range(0, self.size, self.block_rows):
             yield lambda begin=begin: self._block(begin, min(begin + self.block_rows, self.size))
 
-    def _block(self, begin: int, end: int) -> Rows:
+    def _block(self, begin: int, end: int) -> DeviceRows:
         rows = self._read(np.arange(begin, end), self.block_rows)
         with precision(self.dtype):
             return put_rows(rows, self.split.divisor, self.dtype)
@@ -116,7 +110,7 @@ class Chunked:
         """Copies of the rows numbered `rows`, at the beginning of `room` for so many."""
         split = self.split
 
-        def copied(of: AnyRows) -> np.ndarray:
+        def copied(of: Rows) -> np.ndarray:
             # Always new memory: a device array on a CPU may go on using the old one.
             out = zeros((room, *of.shape[1:]), of.dtype)  # what is never read has a value too
             gather(of, rows, out[: len(rows)])
@@ -125,21 +119,3 @@ class Chunked:
         weight = copied(split.weight) if training and split.weight is not None else None
         number = np.resize(rows.astype(np.int32), room) if training and self.numbered else None
         return HostRows(copied(split.x), copied(split.y), weight, number)
-
-
-class ChunkedEpoch:
-    """An epoch over chunks."""
-
-    def __init__(self, chunked: Chunked, number: int, counts: np.ndarray):
-        self.chunked, self.number, self.counts = chunked, number, counts
-        self._held: tuple[int, Work] | None = None
-
-    def work(self, first: int, last: int) -> Iterator[Work]:
-        """The steps `first` to `last`: a piece for every chunk that they touch."""
-        size = self.chunked.chunk_steps
-        for chunk in range(first // size, -(-last // size)):
-            if self._held is None or self._held[0] != chunk:
-                self._held = None  # its room on the device is needed
-                self._held = (chunk, self.chunked.chunk(self.number, chunk))
-            begin, end = max(first - chunk * size, 0), min(last - chunk * size, size)
-            yield self._held[1]._replace(first=np.int32(begin), last=np.int32(end))

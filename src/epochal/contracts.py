@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from epochal import userfile
-from epochal.epoch import Spec
+from epochal import losses, userfile
+from epochal.epoch import Step
 from epochal.errors import EpochalError, RecipeError
 from epochal.models import Model, Variables, computed, joined, parted
 from epochal.parameters import path_name
 
 
 @lru_cache(maxsize=256)
-def check(spec: Spec, example_shape: tuple[int, ...], classes: int, dtype: str, batch_size: int) -> None:
+def check(step: Step, example_shape: tuple[int, ...], classes: int, dtype: str, batch_size: int) -> None:
     """Trace what is the user's own with the shapes of a minibatch; the compute dtype must be enabled.
 
     Raises RecipeError that names the function, what it gave, what is wanted, and what to do.
@@ -24,18 +24,18 @@ def check(spec: Spec, example_shape: tuple[int, ...], classes: int, dtype: str, 
     x = jax.ShapeDtypeStruct((batch_size, *example_shape), np.dtype(dtype))
     y = jax.ShapeDtypeStruct((batch_size,), np.dtype(np.int32))
     logits = jax.ShapeDtypeStruct((batch_size, classes), x.dtype)
-    variables = _variables(spec.model, example_shape, classes, x.dtype)
-    _check_model(spec.model, variables, x, logits)
-    if spec.loss is not None:
-        loss = _traced("loss", spec.loss, logits, y)
+    variables = _variables(step.model, example_shape, classes, x.dtype)
+    _check_model(step.model, variables, x, logits)
+    if step.objective.loss is not losses.nll_of_logits:
+        loss = _traced("loss", step.objective.loss, logits, y)
         what = "one loss a row, of which epochal takes the mean: return it before any mean or sum"
         _check_array("loss", "it returns", loss, logits.shape[:1], x.dtype, what)
-    if spec.augment is not None:
+    if step.augment is not None:
         one = jax.ShapeDtypeStruct(example_shape, x.dtype)
-        augmented = _traced("augment", spec.augment, _key(), one)
+        augmented = _traced("augment", step.augment, _key(), one)
         _check_array("augment", "it returns", augmented, one.shape, x.dtype, "one example of the same shape as it got")
-    if not isinstance(spec.optimizer, str):
-        _check_optimizer(spec.optimizer, parted(variables).params)
+    if not isinstance(step.optimizer, str):
+        _check_optimizer(step.optimizer, parted(variables).params)
 
 
 def _key() -> Any:
@@ -46,7 +46,7 @@ def _variables(model: Model, example_shape: tuple[int, ...], classes: int, dtype
     """What `init` returns, by shape, in the compute dtype."""
     place = f"model {model.name}: init"
     found = _traced(place, lambda key: model.init(key, example_shape, classes), _key())
-    params, statistics = parted(found)
+    params, model_state = parted(found)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise RecipeError(f"{place}: returns no parameters; return a pytree of floating-point arrays")
@@ -57,7 +57,7 @@ def _variables(model: Model, example_shape: tuple[int, ...], classes: int, dtype
                 f"what is not trained out of the parameters, or cast it"
             )
     shapes = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, computed(leaf, dtype)), Variables(params, statistics)
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, computed(leaf, dtype)), Variables(params, model_state)
     )
     return joined(*shapes)
 
@@ -66,9 +66,9 @@ def _check_model(model: Model, variables: Any, x: Any, logits: Any) -> None:
     place, wanted = f"model {model.name}", "rows × classes, in the compute dtype"
     found = _traced(f"{place}: logits", model.logits, variables, x)
     _check_array(f"{place}: logits", f"for x of shape {list(x.shape)} it returns", found, logits.shape, x.dtype, wanted)
-    statistics = parted(variables).statistics
+    model_state = parted(variables).model_state
     if model.forward is None:
-        if jax.tree.leaves(statistics):
+        if jax.tree.leaves(model_state):
             raise RecipeError(f"{place}: init returns statistics, but there is no forward that changes them; give one")
         return
     place += ": forward"
@@ -76,20 +76,20 @@ def _check_model(model: Model, variables: Any, x: Any, logits: Any) -> None:
     if not isinstance(found, tuple) or len(found) != 2:
         raise RecipeError(f"{place}: must return (logits, statistics), got {type(found).__name__}; () for none")
     _check_array(place, "its logits are", found[0], logits.shape, x.dtype, wanted)
-    same = jax.tree.structure(found[1]) == jax.tree.structure(statistics)
-    if not same or [a.shape for a in jax.tree.leaves(found[1])] != [a.shape for a in jax.tree.leaves(statistics)]:
+    same = jax.tree.structure(found[1]) == jax.tree.structure(model_state)
+    if not same or [a.shape for a in jax.tree.leaves(found[1])] != [a.shape for a in jax.tree.leaves(model_state)]:
         raise RecipeError(
-            f"{place}: returns the statistics {_form(found[1])}, but init returned {_form(statistics)}; return them "
+            f"{place}: returns the statistics {_form(found[1])}, but init returned {_form(model_state)}; return them "
             f"in the form of init's, () for none"
         )
 
 
 def _check_optimizer(optimizer: Any, params: Any) -> None:
-    slots = _traced("optimizer: init", optimizer.init, params)
-    found = _traced("optimizer: update", optimizer.update, params, slots, params)
+    opt_state = _traced("optimizer: init", optimizer.init, params)
+    found = _traced("optimizer: update", optimizer.update, params, opt_state, params)
     if not isinstance(found, tuple) or len(found) != 2:
         raise RecipeError(f"optimizer: update must return (updates, state), got {type(found).__name__}; see optax")
-    for name, given, wanted in (("updates", found[0], params), ("state", found[1], slots)):
+    for name, given, wanted in (("updates", found[0], params), ("state", found[1], opt_state)):
         if _form(given) != _form(wanted):
             raise RecipeError(
                 f"optimizer: update returns {name} {_form(given)}, expected {_form(wanted)}; it must keep the form "

@@ -209,7 +209,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         settings = self._settings()
         if not self.__sklearn_is_fitted__():
             return Increments(*settings)
-        return Increments(self._program.spec.model, settings.recipe, settings.memory_bytes, self.params_)
+        return Increments(self._program.step.model, settings.recipe, settings.memory_bytes, self.params_)
 
     def _labelled(self, X: Any, y: Any, shape: tuple[int, ...] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """X and y as `_checked`. Raises ValueError too for y that is no classification's."""

@@ -23,7 +23,7 @@ import numpy as np
 import tomli_w
 
 from epochal import atomic, checkpoint, jsonfile, parameters, plainfiles, record, row_file, sealed
-from epochal.checkpoint import Saver, Snapshot
+from epochal.checkpoint import Saver
 from epochal.codekeeper import Keeper
 from epochal.errors import EpochalError, RunError, StorageError
 from epochal.fitted import Best
@@ -33,6 +33,7 @@ from epochal.keptcode import NAME as CODE
 from epochal.lock import NAME as LOCK
 from epochal.lock import Lock, check_free, take_lock
 from epochal.runrecord import FORMAT
+from epochal.snapshot import Snapshot
 from epochal.training import Moment, Training
 
 COST_SHARE = 50

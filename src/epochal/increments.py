@@ -3,13 +3,13 @@
 from copy import copy
 from typing import Any
 
-import jax
 import numpy as np
 
 from epochal import parameters
 from epochal.dataset import Dataset
 from epochal.fitted import Epoch
 from epochal.member import Member, Running
+from epochal.placement import fetch
 from epochal.program import Program
 from epochal.recipe import Recipe
 from epochal.training import train
@@ -48,19 +48,18 @@ class Increments:
                 state = program.start(training.plan, self.variables)
             else:
                 state = program.to_state(self._state, training.state)
-            pieces = placed.epoch(len(self.member.epochs))
-            state, losses = program.stretch(state, pieces, 0, steps)
+            state, losses = program.run_steps(state, placed, training.plan, len(self.member.epochs), 0, steps)
 
             def copies() -> Any:
-                return jax.tree.map(np.array, state.variables)
+                return fetch(state.variables)
 
             member = copy(self.member)  # so that an error leaves everything as it was
             member.running = Running()
-            member.advance(losses[0], pieces.counts, copies)
+            member.advance(losses[0], training.plan.counts, copies)
             if validates:
                 member.observe(program.count_errors(state.variables, training.placed_valid)[0], copies)
             self.variables = member.params if validates else copies()
-            self._state = {name: np.array(array) for name, array in parameters.flatten(state).items()}
+            self._state = parameters.flatten(fetch(state))
             self.member, self.program, self.model = member, program, training.model
         finally:
             placed.close()

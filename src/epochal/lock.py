@@ -34,7 +34,7 @@ class Lock:
         """Take the lock. Raises RunError, naming the owner, where another process has it; OSError."""
         self.path = folder / NAME
         self._file = plainfiles.opened(self.path, os.O_RDWR | os.O_CREAT)
-        # Without `close`, too, as where a loop over `moments` ends early, and before the interpreter takes itself apart.
+        # Also without `close`, as where a loop over a run ends early, and before the interpreter takes itself apart.
         self._release = weakref.finalize(self, os.close, self._file)
         try:
             _take(self._file, folder)

@@ -8,11 +8,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from epochal import parameters
-from epochal.checkpoint import Snapshot
+from epochal.compiled import pick
 from epochal.dataset import Dataset, check_data
 from epochal.errors import DivergedError, RecipeError, option
 from epochal.fitted import Epoch, Fit
@@ -20,12 +19,13 @@ from epochal.member import Member
 from epochal.models import adapted
 from epochal.own import Functions, functions
 from epochal.patience import validation_frequency
-from epochal.placement import precision
+from epochal.placement import agree, fetch, precision
 from epochal.plan import Plan, Plans
 from epochal.preparation import Preparation
 from epochal.program import Program
 from epochal.recipe import Recipe
 from epochal.residency import Resident
+from epochal.snapshot import Snapshot
 
 STRETCH_SECONDS = 1.0
 """About how long one compiled stretch runs, so that progress shows and a signal is answered soon."""
@@ -92,12 +92,12 @@ class Loop:
 
     def snapshots(self) -> list[Snapshot]:
         """The members in `together` as they are between two stretches, copied to the host, in that order."""
-        named = parameters.flatten(self.state)
+        named = parameters.flatten(fetch(self.state))
         return [self._snapshot(named, at) for at in range(len(self.together))]
 
     def snapshot_of(self, member: Member) -> Snapshot:
         """One member of `together`. Of one that has ended it holds what it had then only in the stretch it ended in."""
-        return self._snapshot(parameters.flatten(self.state), self.together.index(member))
+        return self._snapshot(parameters.flatten(fetch(self.state)), self.together.index(member))
 
     def take_up(self, snapshots: Sequence[Snapshot], histories: Sequence[Iterable[Epoch]]) -> None:
         """Go on from the members' snapshots and records so far. Raises ValueError where they are of another run."""
@@ -120,7 +120,7 @@ class Loop:
 
     def _snapshot(self, named: Mapping[str, np.ndarray], at: int) -> Snapshot:
         member, several = self.together[at], bool(self.program.members)
-        state = {f"state.{name}": np.array(array[at] if several else array) for name, array in named.items()}
+        state = {f"state.{name}": array[at] if several else array for name, array in named.items()}
         kept = parameters.flatten(member.params) if member.best else {}
         best = {f"best.{name}": array for name, array in kept.items()}
         return Snapshot(state | best, member.told() | {"seconds": dict(self.seconds)})
@@ -128,27 +128,23 @@ class Loop:
     def _loop(self, until: int | None) -> Iterator[Sequence[tuple[Member, Epoch]]]:
         """The tutorials' early stopping, to the step; the order of the rows depends on the seed and the epoch alone."""
         steps = self.plan.steps
-        limit, opened = 1, self.step // steps
-        pieces = self.placed.epoch(opened)
+        limit = 1
         several = len(self.members) > 1
         while alive := [member for member in self.together if not member.finished()]:
             if until is not None and self.step >= until:
                 return
             if several and 2 * len(alive) <= len(self.together):
                 self.narrow(alive)
-                pieces = self.placed.epoch(self.step // steps)
             number, done = divmod(self.step, steps)
-            if number != opened:
-                pieces, opened = self.placed.epoch(number), number
             begun = time.perf_counter()
             looks = (member.rule.next_look(self.step, self.frequency) for member in alive)
             goal = min(*looks, (number + 1) * steps, self.step + limit, until or self.step + limit)
             taken = goal - self.step
-            self.state, losses = self.program.stretch(self.state, pieces, done, done + taken)
-            self.step, counts = goal, pieces.counts[done : done + taken]
+            self.state, losses = self.program.run_steps(self.state, self.placed, self.plan, number, done, done + taken)
+            self.step, counts = goal, self.plan.counts[done : done + taken]
             self._each(alive, lambda at, m, losses=losses, counts=counts: m.advance(losses[at], counts, self._copy(at)))
             stretched = time.perf_counter() - begun
-            limit = max(1, min(4 * limit, int(STRETCH_SECONDS * taken / max(stretched, 1e-9))))
+            limit = agree(max(1, min(4 * limit, int(STRETCH_SECONDS * taken / max(stretched, 1e-9)))))
             if self.step % self.frequency == 0:
                 scores = self.program.count_errors(self.state.variables, self.placed_valid)
                 self._each(alive, lambda at, m, scores=scores: m.observe(scores[at], self._copy(at)))
@@ -177,15 +173,15 @@ class Loop:
 
     def _copy(self, at: int) -> Callable[[], Any]:
         """Copies on the host of a member's variables: the next stretch is given the memory of the state."""
-        pick = (lambda leaf: np.array(leaf[at])) if self.program.members else np.array
-        return lambda: jax.tree.map(pick, self.state.variables)
+        members = self.program.members
+        return lambda: fetch(pick(self.state.variables, at) if members else self.state.variables)
 
     def narrow(self, members: Sequence[Member]) -> None:
         """Go on with these members alone: the others have ended, their places in the program are given up."""
         places = [self.together.index(member) for member in members]
         at = np.array(places) if len(places) > 1 else places[0]  # the last one goes on as one that is alone
         with precision(self.program.recipe.dtype):
-            self.state = jax.tree.map(lambda leaf: leaf[at], self.state)
+            self.state = pick(self.state, at)
         self.together, self.program = tuple(members), self._program(members)
         if isinstance(self.plan, Plans):
             assert isinstance(self.placed, Resident)  # settled so: chunks come in one order
@@ -225,7 +221,7 @@ def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 
 def _check_whole(program: Program, recipe: Recipe, rows: int) -> None:
     """Raise RecipeError where a smaller minibatch, which is filled up, would enter the statistics of a model."""
-    if rows % recipe.batch_size and not recipe.drop_last and program.keeps_statistics:
+    if rows % recipe.batch_size and not recipe.drop_last and program.has_model_state:
         raise RecipeError(
             f"batch_size: {rows:,} train rows leave a last minibatch of {rows % recipe.batch_size:,}, and the model's "
             f"statistics (batch normalisation) want whole ones; give {option('drop_last', True)}"

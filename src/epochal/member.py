@@ -91,7 +91,7 @@ class Member:
         """All but the arrays, as plain values."""
         return {
             "step": self.step,
-            "patience": [self.rule.steps, self.rule.best_wrong, self.rule.best_step, self.rule.counted_wrong],
+            "patience": [self.rule.steps, self.rule.best, self.rule.best_step, self.rule.bought],
             "best": [self.best.epoch, self.best.step, self.best.valid.wrong] if self.best else None,
             "epochs": len(self.epochs),
             "running": vars(self.running) | {"validations": list(self.running.validations)},
@@ -102,7 +102,7 @@ class Member:
         """Go on from what `told` said; `epochs` are the records so far, `params` those of the best."""
         self.step, self.epochs = told["step"], list(epochs)[: told["epochs"]]
         steps, wrong, step, counted = told["patience"]
-        self.rule = replace(self.rule, steps=steps, best_wrong=wrong, best_step=step, counted_wrong=counted)
+        self.rule = replace(self.rule, steps=steps, best=wrong, best_step=step, bought=counted)
         if told["best"]:
             self.params, self.best = params, Best(told["best"][0], told["best"][1], Score(told["best"][2], valid_rows))
         validations = [tuple(found) for found in told["running"]["validations"]]

@@ -15,7 +15,7 @@ from jax import Array
 from epochal.recipe import Recipe
 
 
-class Knobs(NamedTuple):
+class Hyperparameters(NamedTuple):
     """The numbers of a recipe that the compiled step reads: scalars of the compute dtype, one set a recipe."""
 
     learning_rate: Any
@@ -29,7 +29,7 @@ class Knobs(NamedTuple):
     total_steps: Any
 
     @classmethod
-    def of(cls, recipe: Recipe, steps_per_epoch: int) -> "Knobs":
+    def of(cls, recipe: Recipe, steps_per_epoch: int) -> "Hyperparameters":
         """The numbers of `recipe`, not yet arrays; 0 for those that nothing reads."""
         return cls(
             recipe.learning_rate or 0, recipe.decay or 0, recipe.momentum or 0, recipe.weight_decay or 0, recipe.l1,
@@ -37,35 +37,35 @@ class Knobs(NamedTuple):
         )  # fmt: skip
 
 
-DIRECTIONS: dict[str, Callable[[Knobs], optax.GradientTransformation]] = {
-    "sgd": lambda knobs: optax.identity(),
-    "momentum": lambda knobs: optax.trace(knobs.momentum),
-    "nesterov": lambda knobs: optax.trace(knobs.momentum, nesterov=True),
-    "adam": lambda knobs: optax.scale_by_adam(),
-    "adamw": lambda knobs: optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(knobs.weight_decay)),
+DIRECTIONS: dict[str, Callable[[Hyperparameters], optax.GradientTransformation]] = {
+    "sgd": lambda numbers: optax.identity(),
+    "momentum": lambda numbers: optax.trace(numbers.momentum),
+    "nesterov": lambda numbers: optax.trace(numbers.momentum, nesterov=True),
+    "adam": lambda numbers: optax.scale_by_adam(),
+    "adamw": lambda numbers: optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(numbers.weight_decay)),
 }
 
 
-def _decay(knobs: Knobs, step: Array) -> Array:
-    return 1 / (1 + knobs.decay * jnp.floor(step / knobs.steps_per_epoch))
+def _decay(numbers: Hyperparameters, step: Array) -> Array:
+    return 1 / (1 + numbers.decay * jnp.floor(step / numbers.steps_per_epoch))
 
 
-def _cosine(knobs: Knobs, step: Array) -> Array:
-    return 0.5 * (1 + jnp.cos(np.pi * jnp.minimum(step / knobs.total_steps, 1)))
+def _cosine(numbers: Hyperparameters, step: Array) -> Array:
+    return 0.5 * (1 + jnp.cos(np.pi * jnp.minimum(step / numbers.total_steps, 1)))
 
 
-SCHEDULES: dict[str, Callable[[Knobs, Array], Any]] = {
-    "constant": lambda knobs, step: 1,
+SCHEDULES: dict[str, Callable[[Hyperparameters, Array], Any]] = {
+    "constant": lambda numbers, step: 1,
     "decay": _decay,  # 1 / (1 + d t) with t the epoch from 0: the tutorials' "Learning rate" tip
     "cosine": _cosine,  # to zero at the last epoch's end (Loshchilov and Hutter, ICLR 2017)
 }
 
 
 def transformation(
-    optimizer: str | optax.GradientTransformation, schedule: str, knobs: Knobs, step: Array
+    optimizer: str | optax.GradientTransformation, schedule: str, numbers: Hyperparameters, step: Array
 ) -> optax.GradientTransformation:
     """The optax transformation of update `step` (from 0): a named direction times -rate, or the user's own as it is."""
     if not isinstance(optimizer, str):
         return optimizer
-    rate = knobs.learning_rate * SCHEDULES[schedule](knobs, step.astype(knobs.learning_rate.dtype))
-    return optax.chain(DIRECTIONS[optimizer](knobs), optax.scale(-rate))
+    rate = numbers.learning_rate * SCHEDULES[schedule](numbers, step.astype(numbers.learning_rate.dtype))
+    return optax.chain(DIRECTIONS[optimizer](numbers), optax.scale(-rate))

@@ -16,39 +16,43 @@ from epochal.statistics import improvement
 class Patience:
     """The rule's state: how long to go on at least, and what has been reached.
 
-    `steps` is the patience, in updates; `best_wrong` the fewest wrong rows of the validation split so far and
-    `best_step` the update after which they were counted (0: none yet).
+    `steps` is the patience, in updates; `best` the best value so far of what is watched, such as the wrong rows of the
+    validation split, and `best_step` the update after which it was measured (0: none yet). Any ordered number will do,
+    and integers stay exact. The smaller value is better, or where `higher_is_better` the greater.
 
-    With a `level`, which the published rule has not, an improvement buys patience only where it is significant: against
-    the count that bought patience last, `counted_wrong`, so that many small improvements add up.
+    With a `level`, which the published rule has not, an improvement of a count of wrong rows buys patience only where
+    it is significant: against the count that bought patience last, `bought`, so that many small improvements add up.
     """
 
     steps: int
     increase: float = 2.0
     threshold: float = 0.995
-    best_wrong: int | None = None
+    best: float | None = None
     best_step: int = 0
     level: float | None = None
-    counted_wrong: int | None = None
+    bought: float | None = None
+    higher_is_better: bool = False
 
-    def observe(self, step: int, wrong: int) -> tuple["Patience", bool]:
-        """The rule after `wrong` rows were counted behind update `step`, and whether that is a new best.
+    def observe(self, step: int, value: float) -> tuple["Patience", bool]:
+        """The rule after `value` was measured behind update `step`, and whether that is a new best.
 
         A tie is no new best: the earliest wins. Only an improvement beyond `threshold` buys more patience.
         """
-        if self.best_wrong is not None and wrong >= self.best_wrong:
+        if self.best is not None and not (value > self.best if self.higher_is_better else value < self.best):
             return self, False
-        better = replace(self, best_wrong=wrong, best_step=step)
-        if self._counts(wrong):
-            better = replace(better, steps=max(self.steps, ceil((step - 1) * self.increase)), counted_wrong=wrong)
+        better = replace(self, best=value, best_step=step)
+        if self._buys(value):
+            better = replace(better, steps=max(self.steps, ceil((step - 1) * self.increase)), bought=value)
         return better, True
 
-    def _counts(self, wrong: int) -> bool:
-        if self.best_wrong is None or self.counted_wrong is None:
+    def _buys(self, value: float) -> bool:
+        if self.best is None or self.bought is None:
             return True
-        if self.level is None:
-            return wrong < self.best_wrong * self.threshold
-        return improvement(self.counted_wrong, wrong) < self.level
+        if self.level is not None:
+            return improvement(int(self.bought), int(value)) < self.level
+        if self.higher_is_better:
+            return value * self.threshold > self.best
+        return value < self.best * self.threshold
 
     def exhausted(self, step: int) -> bool:
         """Whether training stops after update `step`."""

@@ -1,43 +1,22 @@
-"""Putting arrays on the device, and what a placed split offers. The only module that moves data there."""
+"""Arrays to the device and back, and what a split on the device offers. The only module that moves data there."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import numpy as np
 from jax import Array
 
-from epochal.epoch import Rows
+from epochal.compiled import DeviceRows, StepArguments
 from epochal.lending import copied, is_frozen
 from epochal.memory import available_bytes
 from epochal.scaling import terms
 
-
-class Work(NamedTuple):
-    """What a compiled stretch is called with: rows on the device, a plan of row numbers, and the steps to do."""
-
-    rows: Rows
-    index: Array  # int32 [steps, batch_size], or [steps, members, batch_size]
-    counts: Array  # int32 [steps]
-    first: np.int32
-    last: np.int32
+T = TypeVar("T")
 
 
-class Pieces(Protocol):
-    """The work of one epoch, handed out in order."""
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Rows of each minibatch of the epoch: int32 [steps]."""
-        ...
-
-    def work(self, first: int, last: int) -> Iterator[Work]:
-        """The steps `first` to `last` of the epoch, in pieces that the compiled stretch takes."""
-        ...
-
-
-class Placed(Protocol):
+class DeviceSplit(Protocol):
     """A split where the device can use it."""
 
     @property
@@ -45,11 +24,11 @@ class Placed(Protocol):
         """Number of rows."""
         ...
 
-    def epoch(self, number: int) -> Pieces:
-        """The work of epoch `number`, counted from 0."""
+    def work(self, epoch: int, first: int, last: int) -> Iterator[StepArguments]:
+        """The steps `first` to `last` of an epoch, counted from 0, in pieces that a compiled program takes."""
         ...
 
-    def blocks(self) -> Iterator[tuple[Rows, np.int32]]:
+    def blocks(self) -> Iterator[tuple[DeviceRows, np.int32]]:
         """All rows in order, for scoring: rows on the device, and how many of them, from the first, to count."""
         ...
 
@@ -73,20 +52,35 @@ def put(array: np.ndarray) -> Array:
     return jax.device_put(array if is_frozen(array) else copied(array))
 
 
+def fetch(tree: Any) -> Any:
+    """Copies on the host of all arrays of a pytree: the next stretch is given the memory of the state."""
+    return jax.tree.map(np.array, tree)
+
+
+def agree(value: T) -> T:
+    """A value that every process of a training must share, such as the length of a stretch, which a clock told one.
+
+    There is one process today. What comes from a clock, from free memory or from a signal goes through here before a
+    compiled program depends on it.
+    """
+    return value
+
+
 class HostRows(NamedTuple):
     """Rows on the host, about to be put on the device; weights and numbers where training needs them."""
 
     x: np.ndarray
-    y: np.ndarray
+    y: np.ndarray | None
     weight: np.ndarray | None = None
     number: np.ndarray | None = None
 
 
-def put_rows(rows: HostRows, divisor: float, dtype: str) -> Rows:
+def put_rows(rows: HostRows, divisor: float, dtype: str) -> DeviceRows:
     """Rows in their storage dtype, with the scale that makes them features of the compute dtype `dtype`."""
     weight = None if rows.weight is None else put(rows.weight.astype(dtype))
     number = None if rows.number is None else put(rows.number)
-    return Rows(put(rows.x), put(rows.y), put(terms(divisor, rows.x.dtype, dtype)), weight, number)
+    y = None if rows.y is None else put(rows.y)
+    return DeviceRows(put(rows.x), y, put(terms(divisor, rows.x.dtype, dtype)), weight, number)
 
 
 def granted_bytes() -> int:

@@ -8,15 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from epochal import contracts, epoch, parameters
+from epochal import compiled, contracts, parameters
 from epochal.chunked import planned
+from epochal.compiled import DeviceRows, Vectorized, row_shapes, step_shapes
 from epochal.dataset import Dataset, Split
-from epochal.epoch import Rows, Spec, State
+from epochal.epoch import Measure, Probabilities, Start, State, Step
 from epochal.errors import CapacityError, option, speaks_of_options
 from epochal.models import Model, computed, parted
-from epochal.optimizers import Knobs
+from epochal.objective import classification
+from epochal.optimizers import Hyperparameters
 from epochal.own import NONE, Functions, functions
-from epochal.placement import Pieces, Placed, granted_bytes, precision, put
+from epochal.placement import DeviceSplit, fetch, granted_bytes, precision, put
 from epochal.plan import Order, Plans
 from epochal.recipe import Recipe
 from epochal.residency import Needs, Residency, decide, place, scoring
@@ -44,21 +46,21 @@ class Program:
         model, is not what it must be.
         """
         self.own = own or functions(recipe)
-        self.spec = Spec(
+        self.step = Step(
             model, self.own.optimizer, recipe.schedule or "constant", bool(recipe.l1 or recipe.l2),
-            bool(recipe.label_smoothing), self.own.loss, self.own.augment, len(members),
+            bool(recipe.label_smoothing), self.own.augment, classification(self.own.loss),
         )  # fmt: skip
         self.recipe, self.example_shape, self.classes = recipe, example_shape, classes
         self.memory_bytes, self.members = memory_bytes, tuple(members)
         with precision(recipe.dtype):
-            contracts.check(self.spec, example_shape, classes, recipe.dtype, recipe.batch_size)
+            contracts.check(self.step, example_shape, classes, recipe.dtype, recipe.batch_size)
 
     def __reduce__(self) -> Any:
         # Pickled as what it is made of: functions that a recipe names are fetched again.
-        made_of = self.spec.model, self.recipe, self.example_shape, self.classes, self.memory_bytes, self.members
+        made_of = self.step.model, self.recipe, self.example_shape, self.classes, self.memory_bytes, self.members
         return Program, made_of + ((NONE,) if self.own == NONE else ())
 
-    def place(self, split: Split) -> Placed:
+    def place(self, split: Split) -> DeviceSplit:
         """`split` where it can be scored: on the device as a whole, or in blocks if it needs more than is granted."""
         residency = scoring(len(split), split.row_bytes, self.granted())
         with precision(self.recipe.dtype):
@@ -68,7 +70,7 @@ class Program:
         """Bytes that rows and program may take on the device."""
         return granted_bytes() if self.memory_bytes is None else self.memory_bytes
 
-    def settle(self, data: Dataset, plan: Order) -> tuple[Placed, Placed, Residency]:
+    def settle(self, data: Dataset, plan: Order) -> tuple[DeviceSplit, DeviceSplit, Residency]:
         """Decide where the train and valid rows are to be, compile for that, and put them there.
 
         The decision rests on the compiled program's own account of the memory that it takes.
@@ -86,7 +88,7 @@ class Program:
             self._compile(plan, train, residency.chunk_steps * plan.numbers, planned(residency.chunk_steps))
         self._compile_count(valid, residency.block_rows)
         with precision(self.recipe.dtype):
-            numbered = self.spec.augment is not None
+            numbered = self.step.augment is not None
             placed = place(train, self.recipe.dtype, 0, plan, residency.chunk_steps, numbered=numbered)
             return placed, place(valid, self.recipe.dtype, residency.block_rows), residency
 
@@ -100,11 +102,13 @@ class Program:
                 return self._start(self.recipe, plan, variables)
             # One by one, so that each has the bits that it has alone.
             states = [self._start(recipe, plan) for recipe in self.members]
-            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+            return compiled.stack(states)
 
     def _start(self, recipe: Recipe, plan: Order, variables: Any = None) -> State:
-        knobs = Knobs(*(jnp.asarray(number, recipe.dtype) for number in Knobs.of(recipe, plan.steps)))
-        return epoch.start(self.spec, jax.random.key(recipe.seed), self.example_shape, self.classes, knobs, variables)
+        values = Hyperparameters.of(recipe, plan.steps)
+        numbers = Hyperparameters(*(jnp.asarray(value, recipe.dtype) for value in values))
+        start = Start(self.step, self.example_shape, self.classes)
+        return compiled.call(start, jax.random.key(recipe.seed), numbers, variables)
 
     def to_state(self, named: dict[str, np.ndarray], like: State) -> State:
         """The state shaped `like` on the device, from host arrays by name. Raises ValueError where they differ."""
@@ -116,25 +120,22 @@ class Program:
         """The structure of one recipe's parameters and statistics, with shapes and dtypes in place of arrays."""
         with precision(self.recipe.dtype):
             shapes = jax.eval_shape(
-                lambda key: self.spec.model.init(key, self.example_shape, self.classes), jax.random.key(0)
+                lambda key: self.step.model.init(key, self.example_shape, self.classes), jax.random.key(0)
             )
             dtype = np.dtype(self.recipe.dtype)
             return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, computed(leaf, dtype)), shapes)
 
     @property
-    def keeps_statistics(self) -> bool:
+    def has_model_state(self) -> bool:
         """Whether the model's forward pass changes what it keeps, as batch normalisation does."""
-        return bool(jax.tree.leaves(parted(self.variable_shapes).statistics))
+        return bool(jax.tree.leaves(parted(self.variable_shapes).model_state))
 
     def _compile(self, plan: Order, split: Split, rows: int, steps: int) -> int:
         """Compile the stretch for so many rows on the device and steps in a plan; bytes it takes besides the rows."""
         with precision(self.recipe.dtype):
             state = jax.eval_shape(lambda: self.start(plan))
-            on_device = self._row_shapes(split, rows, training=True)
-            index = jax.ShapeDtypeStruct((steps, *plan.minibatch_shape), np.int32)
-            counts, bound = jax.ShapeDtypeStruct((steps,), np.int32), np.int32(0)
-            compiled = epoch.stretch.lower(self.spec, state, on_device, index, counts, bound, bound).compile()
-        memory = compiled.memory_analysis()
+            arguments = step_shapes(self._row_shapes(split, rows, training=True), steps, plan.minibatch_shape)
+            memory = compiled.run_steps.lower(self._step(plan), state, *arguments).compile().memory_analysis()
         if memory is None:  # the backend does not tell; then the state is what is known
             return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
         taken = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
@@ -145,52 +146,62 @@ class Program:
             shapes = self.variable_shapes
             if self.members:
                 shapes = jax.tree.map(lambda of: jax.ShapeDtypeStruct((len(self.members), *of.shape), of.dtype), shapes)
-            epoch.count_errors.lower(self.spec, shapes, self._row_shapes(split, rows), np.int32(0)).compile()
+            compiled.sum_rows.lower(self._measure, shapes, self._row_shapes(split, rows), np.int32(0)).compile()
 
-    def _row_shapes(self, split: Split, rows: int, training: bool = False) -> Any:
-        stored, dtype = jax.dtypes.canonicalize_dtype(split.x.dtype), self.recipe.dtype
-        shapes: Any = [
-            jax.ShapeDtypeStruct((rows, *split.example_shape), stored),
-            jax.ShapeDtypeStruct((rows,), np.int32),
-            jax.ShapeDtypeStruct((2,), dtype),
-            jax.ShapeDtypeStruct((rows,), dtype) if training and split.weight is not None else None,
-            jax.ShapeDtypeStruct((rows,), np.int32) if training and self.spec.augment else None,
-        ]
-        return Rows(*shapes)
+    def _row_shapes(self, split: Split, rows: int, training: bool = False) -> DeviceRows:
+        weighted, numbered = training and split.weight is not None, training and self.step.augment is not None
+        example = jax.ShapeDtypeStruct(split.example_shape, split.x.dtype)
+        return row_shapes(rows, example, self.recipe.dtype, weighted=weighted, numbered=numbered)
 
     def _row_bytes(self, split: Split) -> int:
         """Bytes of one train row on the device."""
         weight = np.dtype(self.recipe.dtype).itemsize if split.weight is not None else 0
-        return split.row_bytes + weight + (4 if self.spec.augment else 0)
+        return split.row_bytes + weight + (4 if self.step.augment else 0)
 
-    def stretch(self, state: State, pieces: Pieces, first: int, last: int) -> tuple[State, np.ndarray]:
+    def _step(self, plan: Order) -> Any:
+        return Vectorized(self.step, own_order=isinstance(plan, Plans)) if self.members else self.step
+
+    @property
+    def _measure(self) -> Any:
+        measure = Measure(self.step.model, self.step.objective)
+        return Vectorized(measure) if self.members else measure
+
+    def run_steps(
+        self, state: State, split: DeviceSplit, plan: Order, epoch: int, first: int, last: int
+    ) -> tuple[State, np.ndarray]:
         """Do the steps `first` to `last` of an epoch. `state` is used up.
 
         Returns the new state, and the mean loss of each minibatch before its update: float64 [members, last - first],
         where one recipe is one member.
         """
-        losses = []
+        losses, step = [], self._step(plan)
         with precision(self.recipe.dtype):
-            for work in pieces.work(first, last):
-                state, record = epoch.stretch(self.spec, state, *work)
-                losses.append(np.asarray(record)[work.first : work.last].astype(np.float64))
+            for work in split.work(epoch, first, last):
+                state, record = compiled.run_steps(step, state, *work)
+                losses.append(fetch(record)[work.first : work.last].astype(np.float64))
                 del work  # let go of the chunk before the next one is asked for
         return state, np.concatenate(losses).reshape(last - first, max(1, len(self.members))).T
 
-    def count_errors(self, variables: Any, placed: Placed) -> list[Score]:
-        """Zero-one loss of each member over every row of `placed`."""
+    def measures(self, variables: Any, split: DeviceSplit) -> dict[str, np.ndarray]:
+        """The objective's sums over every row of `split`, by name: [members, ...]; integers are int64."""
+        totals: dict[str, np.ndarray] = {}
         with precision(self.recipe.dtype):
-            wrong = np.zeros(max(1, len(self.members)), np.int64)
-            for rows, count in placed.blocks():
-                wrong += np.asarray(epoch.count_errors(self.spec, variables, rows, count))
+            for rows, count in split.blocks():
+                for name, value in fetch(compiled.sum_rows(self._measure, variables, rows, count)).items():
+                    wide = value.astype(np.int64 if value.dtype.kind in "iu" else np.float64)
+                    totals[name] = totals[name] + wide if name in totals else wide
                 del rows  # let go of the block before the next one is asked for
-            return [Score(int(count), placed.size) for count in wrong]
+        return totals if self.members else {name: total[None] for name, total in totals.items()}
 
-    def probabilities(self, variables: Any, placed: Placed) -> np.ndarray:
-        """p(class | x) of every row of `placed`: [rows, classes] in the compute dtype."""
+    def count_errors(self, variables: Any, split: DeviceSplit) -> list[Score]:
+        """Zero-one loss of each member over every row of `split`."""
+        return [Score(int(count), split.size) for count in self.measures(variables, split)["wrong"]]
+
+    def probabilities(self, variables: Any, split: DeviceSplit) -> np.ndarray:
+        """p(class | x) of every row of `split`: [rows, classes] in the compute dtype."""
+        function, blocks = Probabilities(self.step.model), []
         with precision(self.recipe.dtype):
-            blocks = []
-            for rows, count in placed.blocks():
-                blocks.append(np.array(epoch.probabilities(self.spec, variables, rows, count))[:count])
+            for rows, count in split.blocks():
+                blocks.append(fetch(compiled.map_rows(function, variables, rows, count))[:count])
                 del rows
         return np.concatenate(blocks)

@@ -2,23 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import count
 from typing import NamedTuple
 
 import numpy as np
-from jax import Array
 
 from epochal.chunked import Chunked, planned
+from epochal.compiled import SCORING_BLOCK, DeviceRows, StepArguments
 from epochal.dataset import Split
-from epochal.epoch import SCORING_BLOCK, Rows
 from epochal.errors import CapacityError, memory, option
 from epochal.lending import frozen
 from epochal.memory import format_bytes
-from epochal.placement import HostRows, Placed, Work, put, put_rows
+from epochal.placement import DeviceSplit, HostRows, put, put_rows
 from epochal.plan import Order
 from epochal.rows import as_array
-from epochal.stream import BUFFERS, Stream
+from epochal.stream import BUFFERS, Prefetched
 
 _INDEX_BYTES = 4
 SCORING_SHARE = 4
@@ -28,51 +25,31 @@ SCORING_SHARE = 4
 class Resident:
     """All rows on the device, addressed by their numbers; for training with a `plan`."""
 
-    def __init__(self, rows: Rows, plan: Order | None = None):
+    def __init__(self, rows: DeviceRows, plan: Order | None = None):
         self.rows, self.plan = rows, plan
-        self._orders: Stream[ResidentEpoch] | None = None
-        self._next = 0
+        self._plans = Prefetched(self._planned, lambda epoch: epoch + 1)
 
     @property
     def size(self) -> int:
         """Number of rows."""
-        return len(self.rows.y)
+        return len(self.rows.x)
 
-    def epoch(self, number: int) -> "ResidentEpoch":
-        """The work of epoch `number`; its plan goes to the device once, and the next one is made meanwhile."""
+    def work(self, epoch: int, first: int, last: int) -> Iterator[StepArguments]:
+        """One piece: all rows, and the plan of the epoch, which goes to the device once. The next is made meanwhile."""
+        yield self._plans.get(epoch)._replace(first=np.int32(first), last=np.int32(last))
+
+    def _planned(self, epoch: int) -> StepArguments:
         assert self.plan is not None, "placed for scoring alone"
-        if self._orders is None or self._next != number:
-            self.close()
-            self._orders = Stream(partial(self._epoch, self.plan, epoch) for epoch in count(number))
-        self._next = number + 1
-        return self._orders.take()
+        index, counts = self.plan.epoch(epoch)
+        return StepArguments(self.rows, put(frozen(index)), put(counts), np.int32(0), np.int32(self.plan.steps))
 
-    def _epoch(self, plan: Order, number: int) -> "ResidentEpoch":
-        index, counts = plan.epoch(number)
-        return ResidentEpoch(self.rows, counts, put(frozen(index)), put(counts))
-
-    def blocks(self) -> Iterator[tuple[Rows, np.int32]]:
+    def blocks(self) -> Iterator[tuple[DeviceRows, np.int32]]:
         """One block: all rows."""
         yield self.rows, np.int32(self.size)
 
     def close(self) -> None:
-        """Stop making orders."""
-        if self._orders:
-            self._orders.close()
-        self._orders = None
-
-
-class ResidentEpoch(NamedTuple):
-    """An epoch over resident rows: every stretch of it is given all rows and the whole plan."""
-
-    rows: Rows
-    counts: np.ndarray
-    index_on_device: Array
-    counts_on_device: Array
-
-    def work(self, first: int, last: int) -> Iterator[Work]:
-        """One piece."""
-        yield Work(self.rows, self.index_on_device, self.counts_on_device, np.int32(first), np.int32(last))
+        """Stop making plans."""
+        self._plans.close()
 
 
 @dataclass(frozen=True)
@@ -168,7 +145,7 @@ def place(
     chunk_steps: int = 0,
     *,
     numbered: bool = False,
-) -> Placed:
+) -> DeviceSplit:
     """`split` on the device: for training by a `plan` in chunks of `chunk_steps`, else in blocks of `block_rows`.
 
     Where a chunk, or a block, holds the whole split, it is resident. Rows for training come with their weights, where

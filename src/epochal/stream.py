@@ -1,17 +1,19 @@
-"""What is wanted next is made while what is at hand is used: chunks of rows, orders of epochs."""
+"""Prefetching: a thread makes what is wanted next, such as a chunk of rows or the plan of an epoch."""
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Queue
 from typing import Generic, TypeVar, cast
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 BUFFERS = 2
 """The one in use, and the one being made."""
 
 
-class Stream(Generic[T]):
+class Prefetcher(Generic[T]):
     """Runs makers in a thread of its own, one after another; never more than `BUFFERS` of what they make is alive."""
 
     def __init__(self, makers: Iterator[Callable[[], T]]):
@@ -19,7 +21,7 @@ class Stream(Generic[T]):
         self._room = threading.Semaphore(BUFFERS)
         self._closed = threading.Event()
         self._taken = False
-        self._thread = threading.Thread(target=self._run, args=(makers,), name="epochal-stream", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(makers,), name="epochal-prefetch", daemon=True)
         self._thread.start()
 
     def take(self) -> T:
@@ -47,3 +49,36 @@ class Stream(Generic[T]):
                 self._made.put((make(), None))
         except BaseException as error:  # whatever it is, the thread that waits must hear of it
             self._made.put((None, error))
+
+
+class Prefetched(Generic[K, T]):
+    """Values by key, of which one is held at a time, and the one of the following key is made meanwhile."""
+
+    def __init__(self, make: Callable[[K], T], following: Callable[[K], K]):
+        """`make` runs in a thread of its own; a key that does not follow the last one starts a new thread."""
+        self._make, self._following = make, following
+        self._prefetcher: Prefetcher[T] | None = None
+        self._held: tuple[K, T] | None = None
+
+    def get(self, key: K) -> T:
+        """The value of `key`; the caller has let go of the one before. Raises what `make` raises."""
+        if self._held is None or self._held[0] != key:
+            follows = self._held is not None and self._following(self._held[0]) == key
+            self._held = None  # its memory is needed
+            if not follows:
+                self.close()
+            if self._prefetcher is None:
+                self._prefetcher = Prefetcher(self._makers(key))
+            self._held = key, self._prefetcher.take()
+        return self._held[1]
+
+    def close(self) -> None:
+        """End the thread, and let go of what is held."""
+        if self._prefetcher:
+            self._prefetcher.close()
+        self._prefetcher, self._held = None, None
+
+    def _makers(self, key: K) -> Iterator[Callable[[], T]]:
+        while True:
+            yield partial(self._make, key)
+            key = self._following(key)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from epochal.checkpoint import Snapshot
 from epochal.dataset import Dataset
 from epochal.errors import DivergedError
 from epochal.fitted import Best, Epoch, Fit
@@ -15,6 +14,7 @@ from epochal.own import Functions
 from epochal.patience import endless
 from epochal.recipe import Recipe
 from epochal.score import Score
+from epochal.snapshot import Snapshot
 
 
 class Moment(NamedTuple):

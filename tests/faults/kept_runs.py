@@ -18,12 +18,12 @@ import pytest
 import epochal
 from disk import Disk, Gone
 from epochal import loop, sealed
-from epochal.checkpoint import Snapshot
 from epochal.cli import main
 from epochal.errors import StorageError
 from epochal.folder import RunFolder
 from epochal.keeping import Keeping
 from epochal.run import resume
+from epochal.snapshot import Snapshot
 from epochal.training import Training
 
 EPOCHAL = [sys.executable, "-m", "epochal"]

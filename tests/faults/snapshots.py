@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from epochal.checkpoint import Snapshot
+from epochal.snapshot import Snapshot
 
 
 def snapshot_of(step: int, size: int = 50) -> Snapshot:

@@ -10,10 +10,10 @@ import pytest
 
 import epochal
 from epochal import checkpoint, sealed
-from epochal.checkpoint import Snapshot
 from epochal.folder import RunFolder
 from epochal.keeping import Keeping
 from epochal.run import resume
+from epochal.snapshot import Snapshot
 from kept_runs import RECIPE, drain, long, outcome
 from snapshots import snapshot_of
 

@@ -73,13 +73,13 @@ def test_a_run_that_diverged_keeps_no_checkpoint_with_nan(small, tmp_path):
 
 def test_a_run_that_diverges_after_a_best_keeps_that_best(small, tmp_path, monkeypatch):
     run = epochal.train(epochal.logistic(), small, RECIPE)
-    real = run.program.stretch
+    real = run.program.run_steps
 
-    def failing(state, pieces, first, last):
-        state, losses = real(state, pieces, first, last)
+    def failing(state, *arguments):
+        state, losses = real(state, *arguments)
         return state, losses * (np.nan if run.step >= 6 else 1)
 
-    monkeypatch.setattr(run.program, "stretch", failing)
+    monkeypatch.setattr(run.program, "run_steps", failing)
     monkeypatch.setattr(RunFolder, "_due", lambda self: False)  # no save before the end
     with pytest.raises(epochal.DivergedError, match="step 7: the loss is nan"):
         _drain(RunFolder.create(tmp_path / "run", run))

@@ -45,7 +45,7 @@ STEPS, EPOCHS = 13, 4  # of 1,249 rows in minibatches of 100
 WORDS = ["--model", "logistic", "--epochs", str(EPOCHS), "--batch-size", "100", "--optimizer", "momentum"]
 WORDS += ["--patience-steps", "1000000", "--checkpoint-seconds", "0", "--quiet"]
 CHUNKS = ["--memory", "110kB"]
-STRETCH = "epochal.program:Program.stretch"
+STRETCH = "epochal.program:Program.run_steps"
 
 PLACES = {
     "before the first step": (STRETCH, 1, []),
@@ -53,7 +53,7 @@ PLACES = {
     "before the last step of an epoch": (STRETCH, 2 * STEPS, []),
     "before the first step of an epoch": (STRETCH, 2 * STEPS + 1, []),
     "inside a chunk": (STRETCH, 2 * STEPS + 2, CHUNKS),
-    "between two chunks": ("epochal.chunked:Chunked.chunk", 5, CHUNKS),
+    "between two chunks": ("epochal.chunked:Chunked._chunk", 5, CHUNKS),
     "during validation": ("epochal.program:Score", 3, CHUNKS),
     "at the epoch boundary": ("epochal.member:Member.close", 2, []),
     "before the epoch is in the history": ("epochal.history:History.write", 3 * STEPS, []),

@@ -8,9 +8,9 @@ import pytest
 import epochal
 from commands import result
 from epochal import loop
-from epochal.checkpoint import Snapshot
 from epochal.folder import RunFolder
 from epochal.run import resume
+from epochal.snapshot import Snapshot
 from kept_runs import RECIPE, outcome
 from sealing import reseal
 

@@ -119,7 +119,7 @@ PLACES = {
     "reading": ("epochal.loading:load", None),
     "compiling": ("epochal.program:Program.settle", None),
     "making the folder": ("epochal.folder:RunFolder._begin", 0),
-    "training": ("epochal.program:Program.stretch", 1),
+    "training": ("epochal.program:Program.run_steps", 1),
     "validation": ("epochal.program:Program.count_errors", 1),
     "saving": ("epochal.checkpoint:save", 1),
     "the end": ("epochal.folder:RunFolder._save_outcome", 78),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from epochal.fitted import Epoch
-from epochal.optimizers import SCHEDULES, Knobs
+from epochal.optimizers import SCHEDULES, Hyperparameters
 from epochal.recipe import Recipe
 from epochal.score import Score
 
@@ -72,6 +72,6 @@ def learning_rate(recipe: Recipe, steps_per_epoch: int, step: int) -> float | No
     """The rate of update `step`, counted from 0; None for an optimizer or a schedule given by value."""
     if recipe.learning_rate is None or recipe.schedule not in SCHEDULES:
         return None
-    knobs = Knobs(*map(np.float32, Knobs.of(recipe, steps_per_epoch)))
+    numbers = Hyperparameters(*map(np.float32, Hyperparameters.of(recipe, steps_per_epoch)))
     share: Any = SCHEDULES[recipe.schedule]
-    return float(recipe.learning_rate * np.float64(share(knobs, np.float32(step))))
+    return float(recipe.learning_rate * np.float64(share(numbers, np.float32(step))))

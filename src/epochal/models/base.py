@@ -21,7 +21,7 @@ class Variables(NamedTuple):
     """
 
     params: Any
-    statistics: Any
+    model_state: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +68,9 @@ def parted(variables: Any) -> Variables:
     return variables if isinstance(variables, Variables) else Variables(variables, ())
 
 
-def joined(params: Any, statistics: Any) -> Any:
+def joined(params: Any, model_state: Any) -> Any:
     """Parameters and statistics in the form that the model's functions take."""
-    return params if isinstance(statistics, tuple) and statistics == () else Variables(params, statistics)
+    return params if isinstance(model_state, tuple) and model_state == () else Variables(params, model_state)
 
 
 def computed(leaf: Any, dtype: Any) -> Any:

@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import median
 
 from epochal import own, parameters, plainfiles, record
-from epochal.checkpoint import Snapshot
 from epochal.dataset import Dataset
 from epochal.errors import RunError
 from epochal.fitted import Best, Fit
@@ -23,6 +22,7 @@ from epochal.selection.candidate import Standing
 from epochal.selection.choosing import Choosing, closed
 from epochal.selection.folds import joined
 from epochal.selection.journal import Journal
+from epochal.snapshot import Snapshot
 from epochal.training import Training
 
 log = logging.getLogger("epochal")

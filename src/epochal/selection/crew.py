@@ -4,13 +4,13 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 
-from epochal.checkpoint import Snapshot
 from epochal.errors import DivergedError, RunError
 from epochal.fitted import Epoch
 from epochal.loop import Loop
 from epochal.member import Member
 from epochal.selection.candidate import Outcome, Trial
 from epochal.selection.journal import Checkpoint, Journal, Paused
+from epochal.snapshot import Snapshot
 
 COST_SHARE = 50
 """A checkpoint waits until this many times its own cost has passed, so that it costs at most 2 %."""

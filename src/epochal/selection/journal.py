@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from epochal import atomic, checkpoint, jsonfile, sealed
-from epochal.checkpoint import Snapshot
 from epochal.errors import RunError, StorageError
 from epochal.fitted import Epoch
 from epochal.journal import append, chained, unchained
@@ -25,6 +24,7 @@ from epochal.plainfiles import Inner, is_plain, reason, unlink
 from epochal.record import epoch_json
 from epochal.selection.candidate import Candidate, Outcome, Trial
 from epochal.selection.record import KEPT, LINE, PROGRESS
+from epochal.snapshot import Snapshot
 
 _NAME = re.compile(r"\d+-\d+-\d+\.safetensors")
 Paused = tuple[Snapshot, list[Epoch]]

@@ -98,15 +98,15 @@ def seconds_per_epoch(make: Make, part: Sequence[Trial]) -> float:
     """About what an epoch of `part` in one loop takes. The steps are done on a state that is thrown away."""
     loop = make(part)
     try:
-        steps, pieces = loop.plan.steps, loop.placed.epoch(0)
+        steps = loop.plan.steps
         # The first call of a program is not its pace; the state that it leaves serves as well as any.
-        state, _ = loop.program.stretch(loop.program.start(loop.plan), pieces, 0, 1)
+        state, _ = loop.program.run_steps(loop.program.start(loop.plan), loop.placed, loop.plan, 0, 0, 1)
         loop.program.count_errors(state.variables, loop.placed_valid)
         done, counted, took = 0, 0, 0.0
         while took < MEASURED_SECONDS and done < steps:
             counted = min(steps - done, max(1, 4 * counted))
             begun = time.perf_counter()
-            state, _ = loop.program.stretch(state, pieces, done, done + counted)
+            state, _ = loop.program.run_steps(state, loop.placed, loop.plan, 0, done, done + counted)
             took, done = time.perf_counter() - begun, done + counted
         begun = time.perf_counter()
         loop.program.count_errors(state.variables, loop.placed_valid)

@@ -36,13 +36,13 @@ def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
     def init(key: Array, example_shape: tuple[int, ...], classes: int) -> Any:
         module, state = _stateful(make(key))
         leaves = jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))
-        statistics = dict(zip(state_names, jax.tree.leaves(state), strict=True))
-        return joined(dict(zip(names, leaves, strict=True)), statistics or ())
+        model_state = dict(zip(state_names, jax.tree.leaves(state), strict=True))
+        return joined(dict(zip(names, leaves, strict=True)), model_state or ())
 
     def module(variables: Any, training: bool = False) -> Any:
-        params, statistics = parted(variables)
+        params, model_state = parted(variables)
         of = eqx.combine(form.unflatten([params[name] for name in names]), fixed[training])
-        return (of, state_form.unflatten([statistics[name] for name in state_names])) if state_names else of
+        return (of, state_form.unflatten([model_state[name] for name in state_names])) if state_names else of
 
     def call(variables: Any, x: Array, key: Array | None) -> tuple[Array, Any]:
         whole = module(variables, key is not None)

@@ -26,14 +26,14 @@ def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
         return joined(collections.pop("params", {}), collections or ())
 
     def collections(variables: Any) -> dict[str, Any]:
-        params, statistics = parted(variables)
-        return {"params": params, **(statistics if isinstance(statistics, Mapping) else {})}
+        params, model_state = parted(variables)
+        return {"params": params, **(model_state if isinstance(model_state, Mapping) else {})}
 
     def logits(variables: Any, x: Array) -> Array:
         return made.apply(collections(variables), x, **switches(call, training=False))
 
     def forward(variables: Any, x: Array, key: Array) -> tuple[Array, Any]:
-        kept = list(parted(variables).statistics)
+        kept = list(parted(variables).model_state)
         asked: dict[str, Any] = switches(call, training=True) | {"rngs": {"dropout": key}}
         if not kept:
             return made.apply(collections(variables), x, **asked), ()

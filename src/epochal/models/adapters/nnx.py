@@ -41,12 +41,12 @@ def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
     evaluating, parameters, streams, rest = _split(of)
 
     def init(key: Array, example_shape: tuple[int, ...], classes: int) -> Any:
-        _, params, _, statistics = _split(make(key))
-        return _variables(params, statistics)
+        _, params, _, model_state = _split(make(key))
+        return _variables(params, model_state)
 
     def module(variables: Any, key: Array | None = None) -> Any:
-        params, statistics = parted(variables)
-        of = (_filled(parameters, params), _keyed(streams, key), _filled(rest, statistics or {}))
+        params, model_state = parted(variables)
+        of = (_filled(parameters, params), _keyed(streams, key), _filled(rest, model_state or {}))
         return nnx.merge(evaluating if key is None else training, *of)
 
     def logits(variables: Any, x: Array) -> Array:
@@ -56,8 +56,8 @@ def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
     def forward(variables: Any, x: Array, key: Array) -> tuple[Array, Any]:
         of = module(variables, key)
         out = of(x, **_asked(of, jax.random.fold_in(key, len(streams))))
-        _, _, _, statistics = _split(of)
-        return out, _named(statistics) or ()
+        _, _, _, model_state = _split(of)
+        return out, _named(model_state) or ()
 
     def handed_out(variables: Any) -> Any:
         of = module(variables)
@@ -107,8 +107,8 @@ def _split(module: Any) -> tuple[Any, list, list, list]:
     return graph, params, streams, rest
 
 
-def _variables(params: list, statistics: list) -> Any:
-    return joined(_named(params), _named(statistics) or ())
+def _variables(params: list, model_state: list) -> Any:
+    return joined(_named(params), _named(model_state) or ())
 
 
 def _named(flat: list) -> Named:
