@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import epochal
-from epochal.folder import Keeping, RunFolder
+from epochal.runs.writer import Keeping, RunFolder
 
 REPEATS = 5
 

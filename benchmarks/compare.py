@@ -25,7 +25,8 @@ import numpy as np
 import epochal
 import page
 import processes
-from epochal import bench, limits, record
+from epochal.reports import bench, roofline
+from epochal.runs import record
 from registry import PEERS, TASKS, Task
 
 RESULTS = Path(__file__).parent / "results"
@@ -62,10 +63,10 @@ def job_of(task: Task, data: dict[str, Any], path: Path, epochs: int, seed: int)
     return job if task.target is None else job | {"target": int(data["rows"]["valid"] * task.target / 100)}
 
 
-def floor_of(task: Task, data: dict[str, Any], ceilings: limits.Ceilings) -> float:
-    """Seconds that an epoch takes at least; see `epochal.limits`."""
-    products = limits.layers(task.work.model, tuple(data["example_shape"]), data["classes"])
-    return limits.cost(products, data["rows"]["train"], task.work.batch_size, data["row_bytes"]).floor(ceilings)
+def floor_of(task: Task, data: dict[str, Any], ceilings: roofline.Ceilings) -> float:
+    """Seconds that an epoch takes at least; see `epochal.reports.roofline`."""
+    products = roofline.layers(task.work.model, tuple(data["example_shape"]), data["classes"])
+    return roofline.cost(products, data["rows"]["train"], task.work.batch_size, data["row_bytes"]).floor(ceilings)
 
 
 def measure(name: str, peers: list[str], options: argparse.Namespace, place: processes.Place) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def measure(name: str, peers: list[str], options: argparse.Namespace, place: pro
     if task.data == "mnist" and data["source"] != "mnist":
         return {"title": task.work.title, "skipped": f"needs MNIST, found through EPOCHAL_DATA; got {data['source']}"}
     taking_part = [peer for peer in peers if task.work.model.name not in PEERS[peer].cannot]
-    ceilings, runs = limits.measure(), []
+    ceilings, runs = roofline.measure(), []
     # Of whole processes the first has no cache yet, and is told apart.
     for number in range(options.rounds + (task.kind == "process")):
         turn = number % len(taking_part)
@@ -84,7 +85,7 @@ def measure(name: str, peers: list[str], options: argparse.Namespace, place: pro
             run = {"peer": peer, "round": number} | processes.run(peer, job, place)
             runs.append(run)
             print(page.line_of(name, run), file=sys.stderr, flush=True)
-        ceilings = ceilings.best(limits.measure())
+        ceilings = ceilings.best(roofline.measure())
         if number == 0 and task.kind != "process":
             taking_part = keep_up(taking_part, runs, options.slow)
     return {

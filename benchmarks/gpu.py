@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from compare import chosen, floor_of, job_of, write_data
-from epochal import limits
+from epochal.reports import roofline
 from registry import PEERS_FOLDER, TASKS
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,13 +42,13 @@ def child(words: list[Any], options: argparse.Namespace) -> dict[str, Any]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def device(options: argparse.Namespace) -> tuple[str, limits.Ceilings]:
+def device(options: argparse.Namespace) -> tuple[str, roofline.Ceilings]:
     """The device's name and its ceilings. Exits with 2 where it is no GPU."""
     code = (
-        "import json, jax\nfrom epochal import limits\nname = jax.devices()[0].device_kind\n"
+        "import json, jax\nfrom epochal.reports import roofline\nname = jax.devices()[0].device_kind\n"
         "gpu = jax.default_backend() in ('gpu', 'cuda', 'rocm')\n"
         f"wanted = gpu or {options.device == 'cpu'}\n"
-        f"ceilings = vars(limits.measure({0.02 if options.tiny else 0.5})) if wanted else None\n"
+        f"ceilings = vars(roofline.measure({0.02 if options.tiny else 0.5})) if wanted else None\n"
         "print(json.dumps({'name': name, 'gpu': gpu, 'ceilings': ceilings}))"
     )
     told = child([sys.executable, "-c", code], options)
@@ -57,7 +57,7 @@ def device(options: argparse.Namespace) -> tuple[str, limits.Ceilings]:
     if options.device == "cuda" and not told["gpu"]:
         print(f"no GPU: JAX sees {told['name']} alone; install jax[cuda13] on a machine with one", file=sys.stderr)
         sys.exit(2)
-    return told["name"], limits.Ceilings(**told["ceilings"])
+    return told["name"], roofline.Ceilings(**told["ceilings"])
 
 
 def words_of(way: str, job: dict[str, Any], options: argparse.Namespace) -> list[Any]:

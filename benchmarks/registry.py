@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochal.bench import WORKS, Work
 from epochal.models import lenet, mlp
+from epochal.reports.bench import WORKS, Work
 
 PEERS_FOLDER = Path(__file__).parent / "peers"
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 import epochal
-from epochal.residency import place
-from epochal.stream import BUFFERS
-from epochal.training import Training
+from epochal.device.residency import place
+from epochal.system.prefetch import BUFFERS
+from epochal.training.training import Training
 
 REPEATS = 5
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import epochal
-from epochal.memory import peak_bytes
+from epochal.system.memory import peak_bytes
 from page import processor
 from residency import in_chunks
 

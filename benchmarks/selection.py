@@ -18,8 +18,8 @@ from math import erfc, sqrt
 import jax
 
 import epochal
-from epochal.loop import Loop
-from epochal.score import Score
+from epochal.training.loop import Loop
+from epochal.training.score import Score
 
 REPEATS = 3
 

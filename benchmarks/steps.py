@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from epochal import bench, limits
-from epochal.placement import HostRows, put_rows
-from epochal.scaling import features
-from epochal.training import train
+from epochal.device.placement import HostRows, put_rows
+from epochal.device.scaling import features
+from epochal.reports import bench, roofline
+from epochal.training.training import train
 
 WORKS = {"W1": 10, "W2": 500, "W3": 500}
 """Width of the first layer."""
@@ -48,7 +48,7 @@ def microseconds(body: Callable[..., Any], carry: Any, repeats: int, index: Arra
     return 1e6 * min(seconds[1:]) / steps
 
 
-def parts(name: str, repeats: int, ceilings: limits.Ceilings) -> list[tuple[str, float, float]]:
+def parts(name: str, repeats: int, ceilings: roofline.Ceilings) -> list[tuple[str, float, float]]:
     """The name, the time and the least possible time of each part of a step, in microseconds; the last is the whole."""
     data, work, width = bench.data(), bench.WORKS[name], WORKS[name]
     x, batch = data.train.x.reshape(len(data.train), -1), work.batch_size
@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
-    ceilings = limits.measure()
+    ceilings = roofline.measure()
     print(f"jax {version('jax')}; {ceilings.flops / 1e9:.0f} GFLOP/s, copies {ceilings.cache_bytes / 1e9:.0f} GB/s")
     for name in WORKS:
         print(f"\n{name} {bench.WORKS[name].title:<30} µs  at peak")

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import epochal
-from epochal.folder import RunFolder
-from epochal.run import resume
+from epochal.runs.run import resume
+from epochal.runs.writer import RunFolder
 
 data = epochal.load("digits")
 model, recipe = epochal.mlp(hidden=50), epochal.Recipe(epochs=8)

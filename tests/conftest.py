@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from epochal.dataset import Dataset
-from epochal.loading import load
+from epochal.data.dataset import Dataset
+from epochal.data.loading import load
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

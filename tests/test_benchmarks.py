@@ -15,7 +15,7 @@ import scaling
 import sections
 import summary
 import svg
-from epochal import limits
+from epochal.reports import roofline
 from registry import PEERS, PEERS_FOLDER, TASKS
 
 
@@ -41,7 +41,7 @@ def a_work(kind: str, runs: list[dict]) -> dict:
 @pytest.fixture(autouse=True)
 def quick_ceilings(monkeypatch):
     """Ceilings are not what is tested here, and take seconds to measure well."""
-    monkeypatch.setattr(limits, "measure", lambda seconds=0.0: limits.Ceilings(2e11, 1e11, 3e10))
+    monkeypatch.setattr(roofline, "measure", lambda seconds=0.0: roofline.Ceilings(2e11, 1e11, 3e10))
 
 
 @pytest.fixture

@@ -59,7 +59,11 @@ def test_every_code_block_runs(page, place, tmp_path):
     shutil.copytree(place, folder)
     if "--out RUN" in page.read_text(encoding="utf-8"):
         shutil.rmtree(folder / "RUN")
-    told = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(epochal.__file__).parents[1]), str(ROOT / "tests")])}
+    told = os.environ | {
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path(epochal.__file__).parents[1]), str(ROOT / "tests"), str(ROOT / "tests" / "oracles")]
+        )
+    }
     words = [sys.executable, "-m", "documented", str(page)]
     done = subprocess.run(words, cwd=folder, env=told, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -13,12 +13,13 @@ import pytest
 
 from commands import epochal as command
 from commands import result
-from epochal import record, rows
 from epochal.cli.doctor import diagnose, graphics_cards
-from epochal.extras import EXTRAS
-from epochal.rows import FileRows
-from epochal.sources.files import read_bytes
-from epochal.sources.npy import read_npy
+from epochal.data import rows
+from epochal.data.rows import FileRows
+from epochal.data.sources.arrays.npy import read_npy
+from epochal.data.sources.files import read_bytes
+from epochal.runs import record
+from epochal.system.extras import EXTRAS
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-8]")
 CPU = [{"platform": "cpu", "kind": "cpu", "free_bytes": None}]
@@ -149,8 +150,9 @@ def test_rows_of_a_file_are_read_where_there_is_no_preadv(tmp_path, monkeypatch)
 def test_nothing_needs_modules_that_only_posix_has(tmp_path):
     code = (
         "import sys; sys.modules |= {name: None for name in ('fcntl', 'resource', 'pwd', 'grp', 'termios')}\n"
-        "import epochal.lock, epochal.sources.isolated, epochal.cli, epochal.cli.doctor, epochal.run, epochal.logs\n"
-        "epochal.sources.isolated._limit(1 << 30, 1)\n"
+        "import epochal.cli.doctor, epochal.system.lock, epochal.system.isolated\n"
+        "import epochal.runs.run, epochal.runs.loggers\n"
+        "epochal.system.isolated._limit(1 << 30, 1)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

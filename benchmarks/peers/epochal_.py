@@ -10,7 +10,7 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(os.environ.get("XDG_CACHE_HOM
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import epochal
-from epochal.bench import NEVER, epochs
+from epochal.reports.bench import NEVER, epochs
 
 job = Job.given()
 data = epochal.load(job.data, divisor=job.divisor)

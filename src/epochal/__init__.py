@@ -7,40 +7,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from epochal.dataset import Dataset, Split
+    from epochal.data.dataset import Dataset, Split
+    from epochal.data.loading import load
+    from epochal.data.options import Reading
+    from epochal.device.shared import shared_dataset
     from epochal.errors import CapacityError, DataError, DataWarning, DivergedError, EpochalError, RecipeError, RunError
-    from epochal.estimator import Classifier
-    from epochal.fitted import Epoch, Fit
-    from epochal.loading import load
-    from epochal.losses import negative_log_likelihood, zero_one_loss
+    from epochal.estimator.classifier import Classifier
     from epochal.models import Model, lenet, logistic, mlp
-    from epochal.reading import Reading
-    from epochal.recipe import Recipe
-    from epochal.run import fit, load_run
+    from epochal.runs.run import fit, load_run
     from epochal.selection import select
-    from epochal.shared import shared_dataset
-    from epochal.training import train
+    from epochal.training.fitted import Epoch, Fit
+    from epochal.training.losses import negative_log_likelihood, zero_one_loss
+    from epochal.training.recipe import Recipe
+    from epochal.training.training import train
 
 _HOME = {
-    "load": "loading",
-    "Reading": "reading",
-    "Dataset": "dataset",
-    "Split": "dataset",
-    "shared_dataset": "shared",
-    "zero_one_loss": "losses",
-    "negative_log_likelihood": "losses",
+    "load": "data.loading",
+    "Reading": "data.options",
+    "Dataset": "data.dataset",
+    "Split": "data.dataset",
+    "shared_dataset": "device.shared",
+    "zero_one_loss": "training.losses",
+    "negative_log_likelihood": "training.losses",
     "Model": "models",
     "logistic": "models",
     "mlp": "models",
     "lenet": "models",
-    "Recipe": "recipe",
-    "train": "training",
-    "Epoch": "fitted",
-    "fit": "run",
-    "Fit": "fitted",
+    "Recipe": "training.recipe",
+    "train": "training.training",
+    "Epoch": "training.fitted",
+    "fit": "runs.run",
+    "Fit": "training.fitted",
     "select": "selection",
-    "load_run": "run",
-    "Classifier": "estimator",
+    "load_run": "runs.run",
+    "Classifier": "estimator.classifier",
     "EpochalError": "errors",
     "RecipeError": "errors",
     "DataError": "errors",

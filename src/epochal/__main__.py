@@ -5,7 +5,7 @@ import signal
 import sys
 from contextlib import suppress
 
-from epochal.signals import CODES, NUMBERS, Interrupted, Signals
+from epochal.system.signals import CODES, NUMBERS, Interrupted, Signals
 
 
 def run() -> int:

@@ -17,14 +17,15 @@ import pytest
 
 import epochal
 from disk import Disk, Gone
-from epochal import loop, sealed
 from epochal.cli import main
 from epochal.errors import StorageError
-from epochal.folder import RunFolder
-from epochal.keeping import Keeping
-from epochal.run import resume
-from epochal.snapshot import Snapshot
-from epochal.training import Training
+from epochal.runs.options import Keeping
+from epochal.runs.run import resume
+from epochal.runs.writer import RunFolder
+from epochal.system import checksummed
+from epochal.training import loop
+from epochal.training.snapshot import Snapshot
+from epochal.training.training import Training
 
 EPOCHAL = [sys.executable, "-m", "epochal"]
 RECIPE = epochal.Recipe(optimizer="momentum", batch_size=20, epochs=3, patience_steps=60)
@@ -72,7 +73,7 @@ def bits(folder: Path) -> tuple:
     for line in lines:
         del line["seconds"]
     ledger = [json.loads(line)["test"] for line in (folder / "test-ledger.jsonl").read_text().splitlines()]
-    arrays, best = sealed.read(folder / "best.safetensors")
+    arrays, best = checksummed.read(folder / "best.safetensors")
     parameters = hashlib.sha256(b"".join(arrays[name].tobytes() for name in sorted(arrays))).hexdigest()
     return told["parameters_sha256"], parameters, best, told["best"], told["steps"], told["stopped"], lines, ledger
 
@@ -120,7 +121,7 @@ def saved_on_disk(
     """A short run that saves after every step; before operation `at` its process ends, or `fault` is called."""
     run = epochal.train(epochal.logistic(), data, SHORT)
     with pytest.MonkeyPatch.context() as patch, Disk(place, at, fault) as disk:
-        patch.setattr(epochal.folder, "Saver", Inline)
+        patch.setattr(epochal.runs.writer, "Saver", Inline)
         patch.setattr(loop, "STRETCH_SECONDS", 0)
         try:
             drain(RunFolder.create(place, run, Keeping(checkpoint_seconds=0)))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from epochal.snapshot import Snapshot
+from epochal.training.snapshot import Snapshot
 
 
 def snapshot_of(step: int, size: int = 50) -> Snapshot:

@@ -36,7 +36,7 @@ ENDLESS = {"--epochs", "--refit-steps", "--seeds"}
 # One process for many values, in a fork for each, so that an abort is seen: imports take most of the time.
 MANY = """
 import json, os, sys
-import epochal.cli, epochal.loading, epochal.sources, tempfile
+import epochal.cli, epochal.data.loading, epochal.data.sources, tempfile
 cases = json.loads(sys.stdin.read())
 for words in cases:
     with tempfile.TemporaryFile() as said:

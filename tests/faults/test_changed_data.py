@@ -10,10 +10,11 @@ import pytest
 import epochal
 from commands import epochal as command
 from conftest import blobs
-from epochal import folder, loop
-from epochal.folder import RunFolder
-from epochal.keeping import Keeping
-from epochal.run import resume
+from epochal.runs import writer
+from epochal.runs.options import Keeping
+from epochal.runs.run import resume
+from epochal.runs.writer import RunFolder
+from epochal.training import loop
 from kept_runs import Inline, outcome, start
 
 HOST, ROW_BYTES = 100_000, 80
@@ -77,7 +78,7 @@ def test_a_file_that_changes_under_a_run_ends_it_and_once_it_is_back_the_run_goe
     streamed, tmp_path, monkeypatch, change
 ):
     monkeypatch.setattr(loop, "STRETCH_SECONDS", 0)
-    monkeypatch.setattr(folder, "Saver", Inline)
+    monkeypatch.setattr(writer, "Saver", Inline)
     old = streamed.read_bytes()
     whole = epochal.train(epochal.logistic(), load(streamed), RECIPE, memory_bytes=45_000)
     assert whole.residency.kind == "chunked"

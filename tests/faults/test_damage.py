@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import epochal
-from epochal import checkpoint, sealed
-from epochal.folder import RunFolder
-from epochal.keeping import Keeping
-from epochal.run import resume
-from epochal.snapshot import Snapshot
+from epochal.runs import checkpoint
+from epochal.runs.options import Keeping
+from epochal.runs.run import resume
+from epochal.runs.writer import RunFolder
+from epochal.system import checksummed
+from epochal.training.snapshot import Snapshot
 from kept_runs import RECIPE, drain, long, outcome
 from snapshots import snapshot_of
 
@@ -75,7 +76,7 @@ def test_random_damage_is_never_loaded_and_the_one_before_is_used(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     checkpoint.save(other, of_run("another", 2))
-    sealed.write(other / "best.safetensors", {"W": np.ones(3, np.float32)}, {"epoch": 1, "step": 2, "valid": 3})
+    checksummed.write(other / "best.safetensors", {"W": np.ones(3, np.float32)}, {"epoch": 1, "step": 2, "valid": 3})
     FOREIGN[:] = [path.read_bytes() for path in sorted(other.iterdir())]
     place = tmp_path / "run"
     place.mkdir()

@@ -16,13 +16,15 @@ import pytest
 
 import epochal
 from commands import epochal as command
-from epochal import atomic, checkpoint, folder, loop
 from epochal.cli import main
 from epochal.errors import StorageError
-from epochal.folder import RunFolder
-from epochal.keeping import Keeping
-from epochal.lock import Lock
-from epochal.run import resume
+from epochal.runs import checkpoint, writer
+from epochal.runs.options import Keeping
+from epochal.runs.run import resume
+from epochal.runs.writer import RunFolder
+from epochal.system import atomic
+from epochal.system.lock import Lock
+from epochal.training import loop
 from kept_runs import RECIPE, Inline, drain, outcome, start
 
 WORDS = ["--model", "logistic", "--epochs", "3", "--quiet"]
@@ -109,7 +111,7 @@ def test_a_lock_that_the_file_system_does_not_know_is_no_other_process(tmp_path,
 
     monkeypatch.setattr("fcntl.flock", unknown)
     with pytest.raises(StorageError, match="the run folder cannot be made: No locks available"):
-        folder.take_lock(tmp_path)
+        writer.take_lock(tmp_path)
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
@@ -117,7 +119,7 @@ def test_a_folder_that_is_taken_away_under_a_run_ends_it_and_is_not_mixed_with_a
     small, tmp_path, monkeypatch, caplog, replaced
 ):
     monkeypatch.setattr(loop, "STRETCH_SECONDS", 0)
-    monkeypatch.setattr(folder, "Saver", Inline)
+    monkeypatch.setattr(writer, "Saver", Inline)
     place = tmp_path / "run"
     run = epochal.train(epochal.logistic(), small, RECIPE)
     other = epochal.train(epochal.mlp(4), small, RECIPE)
@@ -173,7 +175,7 @@ def test_a_new_folder_is_on_the_disk_before_its_first_checkpoint(tmp_path, monke
     real = atomic.sync_folder
     monkeypatch.setattr(atomic, "sync_folder", lambda path: flushed.append(path) or real(path))
     Lock(tmp_path).close()
-    folder.take_lock(tmp_path / "a" / "b").close()
+    writer.take_lock(tmp_path / "a" / "b").close()
     assert flushed == [tmp_path, tmp_path / "a"]
 
 

@@ -14,8 +14,8 @@ import safetensors.numpy
 
 from commands import epochal as command
 from commands import result
-from epochal import sealed
-from epochal.lock import Lock
+from epochal.system import checksummed
+from epochal.system.lock import Lock
 from needs import extra
 from sealing import rechain, reseal, told_by
 
@@ -219,9 +219,9 @@ def test_best_parameters_of_another_run_are_refused_by_name(place):
 
 def test_an_older_best_of_the_same_run_is_not_what_it_ended_with(place):
     path = place / "run" / "best.safetensors"
-    arrays, told = sealed.read(path)
+    arrays, told = checksummed.read(path)
     changed = {name: array + 1 for name, array in arrays.items()}
-    sealed.write(path, changed, told)
+    checksummed.write(path, changed, told)
     refused(place, "evaluate", "run", told="is not the file that this run ended with: the parameters have the SHA-256")
 
 
@@ -296,7 +296,7 @@ def test_numbers_that_epochal_never_writes_are_refused(place, dtype):
 
 def test_what_the_library_writes_is_what_is_read(place):
     path = place / "run" / "best.safetensors"
-    arrays, _ = sealed.read(path)
+    arrays, _ = checksummed.read(path)
     other = safetensors.numpy.load_file(path)
     assert {name: array.tobytes() for name, array in arrays.items()} == {n: a.tobytes() for n, a in other.items()}
 

@@ -20,11 +20,13 @@ from typing import Any
 import pytest
 
 import epochal
-from epochal import journal, jsonfile, ledger, record, row_file, sealed
 from epochal.errors import CapacityError, DataError, RecipeError, RunError
-from epochal.logs import kept
-from epochal.run import resume, training_data
+from epochal.runs import record
+from epochal.runs.loggers import kept
+from epochal.runs.run import resume, training_data
 from epochal.selection import select, taken_up
+from epochal.system import checksummed, json_file, jsonl
+from epochal.training import ledger, row_file
 from fuzzing import mutants
 from kept_runs import long
 
@@ -177,31 +179,31 @@ class Changes:
     def json(self, path: Path) -> None:
         told = self.mutated(json.loads(path.read_text()))
         if isinstance(told, dict) and self.chance.random() < 0.9:
-            told = jsonfile.sealed(told)
+            told = json_file.sealed(told)
         path.write_text(json.dumps(told))
 
     def lines(self, path: Path) -> None:
         values = [json.loads(text) for text in path.read_bytes().splitlines()]
-        chained, last, out = journal.BEFORE in values[0], b"", []
+        chained, last, out = jsonl.BEFORE in values[0], b"", []
         if self.chance.random() < 0.2:
             self.chance.shuffle(values)
         at = self.chance.randrange(len(values))
         values[at] = self.mutated(values[at])
         for value in values:
             seal = chained and isinstance(value, dict) and self.chance.random() < 0.95
-            last = journal.chained(value, last) if seal else journal.line(value)
+            last = jsonl.chained(value, last) if seal else jsonl.line(value)
             out.append(last)
         path.write_bytes(b"".join(out))
 
     def safetensors(self, path: Path) -> None:
         if self.chance.random() < 0.4:  # what its values say, sealed
-            arrays, told = sealed.read(path)
+            arrays, told = checksummed.read(path)
             told = self.mutated(told)
             if self.chance.random() < 0.3 and arrays:
                 name = self.chance.choice(sorted(arrays))
                 array = arrays.pop(name)
                 arrays[self.chance.choice((name, "x"))] = array.reshape(-1)[: self.chance.choice((0, 1, 10**6))]
-            sealed.write(path, arrays, told)
+            checksummed.write(path, arrays, told)
             return
         content = path.read_bytes()
         (length,) = struct.unpack("<Q", content[:8])

@@ -15,7 +15,7 @@ import pytest
 
 from commands import epochal as command
 from commands import result
-from epochal import checkpoint
+from epochal.runs import checkpoint
 from kept_runs import MEMORY, MODELS, bits, long, next_words, start, words_of
 
 CASES = [(model, kind) for model in MODELS for kind in MEMORY]

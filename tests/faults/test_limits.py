@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import epochal
-from epochal import checkpoint
 from epochal.errors import StorageError
-from epochal.folder import RunFolder
-from epochal.keeping import Keeping
-from epochal.run import resume
+from epochal.runs import checkpoint
+from epochal.runs.options import Keeping
+from epochal.runs.run import resume
+from epochal.runs.writer import RunFolder
 from kept_runs import RECIPE
 
 

@@ -14,16 +14,16 @@ import pytest
 
 from commands import epochal as command
 from commands import result
-from epochal import checkpoint
-from epochal.run import resume
+from epochal.runs import checkpoint
+from epochal.runs.run import resume
 from kept_runs import bits, finished
 
 KILLING = """
 import os, signal, sys
 from importlib import import_module
 where, count, *words = sys.argv[1:]
-import epochal.loop
-epochal.loop.STRETCH_SECONDS = 0  # a stretch is one step
+import epochal.training.loop
+epochal.training.loop.STRETCH_SECONDS = 0  # a stretch is one step
 module, _, name = where.partition(":")
 holder = import_module(module)
 *outer, name = name.split(".")
@@ -45,7 +45,7 @@ STEPS, EPOCHS = 13, 4  # of 1,249 rows in minibatches of 100
 WORDS = ["--model", "logistic", "--epochs", str(EPOCHS), "--batch-size", "100", "--optimizer", "momentum"]
 WORDS += ["--patience-steps", "1000000", "--checkpoint-seconds", "0", "--quiet"]
 CHUNKS = ["--memory", "110kB"]
-STRETCH = "epochal.program:Program.run_steps"
+STRETCH = "epochal.training.program:Program.run_steps"
 
 PLACES = {
     "before the first step": (STRETCH, 1, []),
@@ -53,15 +53,15 @@ PLACES = {
     "before the last step of an epoch": (STRETCH, 2 * STEPS, []),
     "before the first step of an epoch": (STRETCH, 2 * STEPS + 1, []),
     "inside a chunk": (STRETCH, 2 * STEPS + 2, CHUNKS),
-    "between two chunks": ("epochal.chunked:Chunked._chunk", 5, CHUNKS),
-    "during validation": ("epochal.program:Score", 3, CHUNKS),
-    "at the epoch boundary": ("epochal.member:Member.close", 2, []),
-    "before the epoch is in the history": ("epochal.history:History.write", 3 * STEPS, []),
-    "while a checkpoint is written": ("epochal.checkpoint:_read_back", 2, []),
-    "at the last save": ("epochal.folder:RunFolder._save_last", 1, []),
-    "between the end of training and the outcome": ("epochal.folder:RunFolder._save_outcome", 1, []),
-    "before the test split is opened": ("epochal.fitted:Fit.test", 1, []),
-    "before the opening is in the ledger": ("epochal.ledger:record", 1, []),
+    "between two chunks": ("epochal.device.chunked:Chunked._chunk", 5, CHUNKS),
+    "during validation": ("epochal.training.program:Score", 3, CHUNKS),
+    "at the epoch boundary": ("epochal.training.tracker:Member.close", 2, []),
+    "before the epoch is in the history": ("epochal.runs.history:History.write", 3 * STEPS, []),
+    "while a checkpoint is written": ("epochal.runs.checkpoint:_read_back", 2, []),
+    "at the last save": ("epochal.runs.writer:RunFolder._save_last", 1, []),
+    "between the end of training and the outcome": ("epochal.runs.writer:RunFolder._save_outcome", 1, []),
+    "before the test split is opened": ("epochal.training.fitted:Fit.test", 1, []),
+    "before the opening is in the ledger": ("epochal.training.ledger:record", 1, []),
     "between the ledger and the report": ("epochal.cli.output:report", 1, []),
 }
 

@@ -7,8 +7,10 @@ import pytest
 
 import epochal
 from disk import Disk, crashes
-from epochal import atomic, checkpoint, ledger
-from epochal.score import Score
+from epochal.runs import checkpoint
+from epochal.system import atomic
+from epochal.training import ledger
+from epochal.training.score import Score
 from kept_runs import assert_ends_like, long, saved_on_disk
 from snapshots import assert_sound, snapshot_of
 

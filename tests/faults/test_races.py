@@ -10,7 +10,7 @@ import pytest
 
 import epochal
 from commands import result
-from epochal.lock import Lock
+from epochal.system.lock import Lock
 from kept_runs import bits, long, start, words_of
 
 RACERS = long("RACERS", 4)
@@ -54,7 +54,7 @@ def test_a_second_process_is_refused_with_the_owners_name(tmp_path):
     Lock(tmp_path).close()
 
 
-HOLD = "import sys, time, pathlib; from epochal.lock import Lock; held = Lock(pathlib.Path(sys.argv[1])); "
+HOLD = "import sys, time, pathlib; from epochal.system.lock import Lock; held = Lock(pathlib.Path(sys.argv[1])); "
 HOLD += "print(1, flush=True); time.sleep(99)"
 
 

@@ -7,10 +7,10 @@ import pytest
 
 import epochal
 from commands import result
-from epochal import loop
-from epochal.folder import RunFolder
-from epochal.run import resume
-from epochal.snapshot import Snapshot
+from epochal.runs.run import resume
+from epochal.runs.writer import RunFolder
+from epochal.training import loop
+from epochal.training.snapshot import Snapshot
 from kept_runs import RECIPE, outcome
 from sealing import reseal
 

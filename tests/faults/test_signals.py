@@ -19,8 +19,8 @@ import pytest
 
 import epochal
 from commands import result
-from epochal import checkpoint
-from epochal.signals import Interrupted, Signals
+from epochal.runs import checkpoint
+from epochal.system.signals import Interrupted, Signals
 from kept_runs import bits, finished, long, start, words_of
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -116,14 +116,14 @@ def whole(tmp_path_factory):
 
 
 PLACES = {
-    "reading": ("epochal.loading:load", None),
-    "compiling": ("epochal.program:Program.settle", None),
-    "making the folder": ("epochal.folder:RunFolder._begin", 0),
-    "training": ("epochal.program:Program.run_steps", 1),
-    "validation": ("epochal.program:Program.count_errors", 1),
-    "saving": ("epochal.checkpoint:save", 1),
-    "the end": ("epochal.folder:RunFolder._save_outcome", 78),
-    "scoring the test split": ("epochal.fitted:Fit.test", 78),
+    "reading": ("epochal.data.loading:load", None),
+    "compiling": ("epochal.training.program:Program.settle", None),
+    "making the folder": ("epochal.runs.writer:RunFolder._begin", 0),
+    "training": ("epochal.training.program:Program.run_steps", 1),
+    "validation": ("epochal.training.program:Program.count_errors", 1),
+    "saving": ("epochal.runs.checkpoint:save", 1),
+    "the end": ("epochal.runs.writer:RunFolder._save_outcome", 78),
+    "scoring the test split": ("epochal.training.fitted:Fit.test", 78),
 }
 
 
@@ -157,11 +157,13 @@ def test_a_signal_at_every_place_ends_the_command_with_what_to_type(all_signalle
 
 
 def test_a_signal_while_a_run_is_taken_up_leaves_it_as_it_was(tmp_path, whole):
-    process = held_at("epochal.folder:RunFolder._save_outcome", ["train", *WORDS, "--out", "run"], tmp_path, wait=99)
+    process = held_at(
+        "epochal.runs.writer:RunFolder._save_outcome", ["train", *WORDS, "--out", "run"], tmp_path, wait=99
+    )
     process.kill()
     process.communicate()
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.name != "lock"}
-    process = held_at("epochal.program:Program.settle", ["resume", "run"], tmp_path)
+    process = held_at("epochal.training.program:Program.settle", ["resume", "run"], tmp_path)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 143

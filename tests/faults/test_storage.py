@@ -11,10 +11,12 @@ import pytest
 
 import epochal
 from disk import Disk, Gone
-from epochal import atomic, checkpoint, folder, journal, loop
 from epochal.errors import StorageError
-from epochal.folder import RunFolder
-from epochal.keeping import Keeping
+from epochal.runs import checkpoint, writer
+from epochal.runs.options import Keeping
+from epochal.runs.writer import RunFolder
+from epochal.system import atomic, jsonl
+from epochal.training import loop
 from kept_runs import SHORT, Inline, assert_ends_like, outcome, saved_on_disk
 from snapshots import assert_sound, snapshot_of
 
@@ -101,7 +103,7 @@ def test_a_process_that_ends_before_any_operation_of_a_save_leaves_a_whole_check
         assert done.returncode == 9
     assert at >= count
     assert found.told["step"] == 3 + at
-    folder.sweep(place)
+    writer.sweep(place)
     assert not list(place.glob(".*"))
     assert len(checkpoint.found(place)) == 2
 
@@ -134,13 +136,13 @@ def test_a_run_outlives_a_failure_of_any_operation_or_goes_on_to_the_same_bits(s
 def test_no_checkpoint_counts_epochs_that_the_history_could_not_take(small, tmp_path, monkeypatch, caplog):
     """The lines are written once there is room; what is saved until then is of the epochs before."""
     whole, _, _ = saved_on_disk(small, tmp_path / "whole")
-    monkeypatch.setattr(folder, "Saver", Inline)
+    monkeypatch.setattr(writer, "Saver", Inline)
     monkeypatch.setattr(loop, "STRETCH_SECONDS", 0)
     run = epochal.train(epochal.logistic(), small, SHORT)
     with RunFolder.create(tmp_path / "run", run, Keeping(checkpoint_seconds=0)) as kept:
         moments = kept.moments()
         with monkeypatch.context() as patch:
-            patch.setattr(journal, "append", lambda *args: failing(errno.ENOSPC)())
+            patch.setattr(jsonl, "append", lambda *args: failing(errno.ENOSPC)())
             while run.step < 3:
                 next(moments)
             assert len(run.epochs) == 1

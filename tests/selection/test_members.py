@@ -8,8 +8,8 @@ import pytest
 import epochal
 from conftest import blobs
 from epochal.errors import DivergedError
-from epochal.loop import Loop
-from epochal.parameters import flatten
+from epochal.models.parameters import flatten
+from epochal.training.loop import Loop
 
 BASE = epochal.Recipe(learning_rate=0.1, l2=1e-3, optimizer="momentum", dtype="float64", patience_steps=14, epochs=9)
 TWELVE = [

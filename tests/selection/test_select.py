@@ -8,20 +8,20 @@ import pytest
 
 import epochal
 from conftest import blobs
-from epochal import ledger
-from epochal.cli import spaces
-from epochal.dataset import Split
+from epochal.cli import search_space
+from epochal.data.dataset import Split
 from epochal.errors import DataError, RecipeError, RunError
-from epochal.score import Score
 from epochal.selection import Choosing, Range, Space, Study, parse
 from epochal.selection.candidate import Candidate, Outcome, Standing, Trial, standings
-from epochal.selection.choosing import closed
 from epochal.selection.folds import folds
 from epochal.selection.grouping import ALONE, BY_SEED, TOGETHER, groups, ways
 from epochal.selection.halving import rungs
+from epochal.selection.options import closed
 from epochal.selection.pace import asked, fitting, measured, ruled
 from epochal.selection.plot import svg
 from epochal.selection.table import csv_text, text
+from epochal.training import ledger
+from epochal.training.score import Score
 
 BASE = epochal.Recipe(learning_rate=0.1, epochs=4, dtype="float64")
 RATES = [replace(BASE, learning_rate=rate) for rate in (1e-4, 0.1, 1e308)]
@@ -288,7 +288,7 @@ def test_a_study_is_asked_only_for_what_is_read(choices, asked):
     axes = {"weight_decay": (1e-4, 1e-3), "decay": (0.1, 1.0), "schedule": ("constant", "decay"),
             "optimizer": ("sgd", "adamw", "own.py:lion")}  # fmt: skip
     study, seen = Study.__new__(Study), []  # without Optuna, which a machine may lack
-    study.space = Space(axes, spaces.build, {}, spaces.unread, spaces.DECISIVE)
+    study.space = Space(axes, search_space.build, {}, search_space.unread, search_space.DECISIVE)
 
     class Asked:
         def suggest_categorical(self, name, values):

@@ -15,7 +15,7 @@ import pytest
 import needs
 from commands import epochal, result
 from epochal import load_run
-from epochal.selection.journal import Journal
+from epochal.selection.store import Journal
 
 GRID = ("select", "--model", "logistic", "--learning-rate", "0.01,0.1,1", "--l2", "1e-5,1e-3", "--epochs", 4)
 

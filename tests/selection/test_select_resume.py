@@ -7,11 +7,11 @@ import pytest
 import epochal
 from conftest import blobs
 from epochal.errors import DataError, RunError
-from epochal.program import Program
 from epochal.selection import Choosing, Listed, Session, resume, taken_up
 from epochal.selection.candidate import Candidate
-from epochal.selection.crew import Crew
+from epochal.selection.group import Crew
 from epochal.selection.table import csv_text
+from epochal.training.program import Program
 
 BASE = epochal.Recipe(learning_rate=0.1, epochs=4)
 RECIPES = [replace(BASE, learning_rate=rate, epochs=epochs) for rate, epochs in ((0.01, 4), (0.1, 1), (0.3, 4))]
@@ -65,7 +65,7 @@ def test_the_way_that_was_taken_is_kept_whatever_the_rule_says_later(small, tmp_
     session.stop()
     list(moments)
     session.close()
-    monkeypatch.setattr("epochal.selection.selecting.ruled", None)  # whoever asks it fails
+    monkeypatch.setattr("epochal.selection.runner.ruled", None)  # whoever asks it fails
     whole = _begun(small, tmp_path / "whole", together="always")
     list(whole.moments())
     table = csv_text(whole.finish().standings)

@@ -19,12 +19,12 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from epochal import __version__
-from epochal.cli.compilation import keep_programs
+from epochal.cli.compile_cache import keep_programs
 from epochal.cli.conversion import converted, usage
 from epochal.cli.streams import OutputError, guarded
 from epochal.errors import DataWarning, EpochalError, speak_of_options, speaks_of_options
-from epochal.signals import Interrupted, listening
-from epochal.unread import UnreadError
+from epochal.system.option_rules import UnreadError
+from epochal.system.signals import Interrupted, listening
 
 app = App(
     name="epochal",

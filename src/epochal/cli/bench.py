@@ -30,9 +30,9 @@ def bench(
         Print one JSON object on standard output.
 
     """
-    from epochal import bench
     from epochal.cli import output
-    from epochal.memory import format_bytes
+    from epochal.reports import bench
+    from epochal.system.memory import format_bytes
 
     told = bench.run(bench.chosen(work), rows, repeats, epochs)
     if json:

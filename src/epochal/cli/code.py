@@ -18,10 +18,10 @@ class Code:
 
     def chosen(self) -> str | None:
         """The absolute form of FILE.py:NAME, None where it is left out. Raises RecipeError."""
-        from epochal import userfile
+        from epochal.system import user_file
 
-        if self.model is None or userfile.is_reference(self.model):
-            return None if self.model is None else userfile.absolute(self.model)
+        if self.model is None or user_file.is_reference(self.model):
+            return None if self.model is None else user_file.absolute(self.model)
         raise RecipeError(
             f"--model: must be FILE.py:NAME, in place of the model that the run keeps, got {self.model!r}"
         )

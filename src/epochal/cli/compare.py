@@ -22,9 +22,9 @@ def compare(first: Path, second: Path, *, open_test: Flag = False, trust: Flag =
         Print one JSON object on standard output.
 
     """
-    from epochal import ledger
     from epochal.cli import output
-    from epochal.comparison import compare_runs
+    from epochal.reports.comparison import compare_runs
+    from epochal.training import ledger
 
     split = "test" if open_test else "validation"
     found = compare_runs(first, second, test=open_test, trust=trust)

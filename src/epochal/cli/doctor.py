@@ -20,9 +20,10 @@ def doctor(*, json: Flag = False) -> int:
         Print one JSON object on standard output.
 
     """
-    from epochal import extras, record
     from epochal.cli import output
-    from epochal.memory import available_bytes, format_bytes
+    from epochal.runs import record
+    from epochal.system import extras
+    from epochal.system.memory import available_bytes, format_bytes
 
     devices, trouble = _devices()
     versions = record.installed()
@@ -62,7 +63,7 @@ def diagnose(gpus: list[str], devices: list[dict[str, Any]], lacking: list[str])
     """What is amiss: a GPU of the machine that JAX does not see, and why."""
     if not gpus or any(device["platform"] != "cpu" for device in devices):
         return []
-    from epochal import extras
+    from epochal.system import extras
 
     if os.environ.get("JAX_PLATFORMS", "").strip() == "cpu":
         why = "JAX_PLATFORMS=cpu hides it; unset it"
@@ -103,8 +104,8 @@ def _free(device: Any) -> int | None:
 def _caches() -> dict[str, dict[str, Any]]:
     import jax
 
-    from epochal.caches import cache_folder
     from epochal.errors import DataError
+    from epochal.system.cache_folder import cache_folder
 
     compiled = jax.config.jax_compilation_cache_dir  # pyrefly: ignore
     paths: dict[str, Path | None] = {"data sets": None, "compiled programs": Path(compiled) if compiled else None}

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from epochal.cli.code import Code
 from epochal.cli.options import Flag, Flat
-from epochal.reading import Reading
+from epochal.data.options import Reading
 
 
 def evaluate(
@@ -33,12 +33,12 @@ def evaluate(
         Print one JSON object on standard output.
 
     """
-    from epochal import ledger
     from epochal.cli import output
-    from epochal.evaluation import evaluate as evaluated
-    from epochal.placement import granted_bytes
-    from epochal.residency import scoring
-    from epochal.run import load_run
+    from epochal.device.placement import granted_bytes
+    from epochal.device.residency import scoring
+    from epochal.reports.evaluation import evaluate as evaluated
+    from epochal.runs.run import load_run
+    from epochal.training import ledger
 
     begun = time.perf_counter()
     fit = load_run(run, model=code.chosen(), trust=code.trust)

@@ -32,7 +32,7 @@ def export(
     """
     from dataclasses import asdict
 
-    from epochal import exporting
+    from epochal import export as exporting
     from epochal.cli import output
 
     exported = exporting.export(run, format, out, model=code.chosen(), trust=code.trust)

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Annotated, Any
 
 from epochal.cli.options import Flag, Flat, amount
-from epochal.reading import Reading
+from epochal.data.options import Reading
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from epochal.dataset import Dataset
+    from epochal.data.dataset import Dataset
 
 _SHADES = " .:-=+*#%@"
 _MOST_CLASSES = 20
@@ -37,11 +37,11 @@ def inspect(
 
     """
     from epochal.cli import output
-    from epochal.loading import load
-    from epochal.placement import granted_bytes
-    from epochal.record import residency_json
-    from epochal.residency import scoring
-    from epochal.table import shown
+    from epochal.data.loading import load
+    from epochal.data.table import shown
+    from epochal.device.placement import granted_bytes
+    from epochal.device.residency import scoring
+    from epochal.runs.record import residency_json
 
     dataset = load(data, reading)
     granted = amount(memory, "--memory") or granted_bytes()
@@ -69,7 +69,7 @@ def inspect(
 def _told(dataset: "Dataset") -> dict[str, Any]:
     import numpy as np
 
-    from epochal.rows import blocks
+    from epochal.data.rows import blocks
 
     splits = {}
     for name, split in zip(("train", "valid", "test"), dataset, strict=True):
@@ -96,7 +96,7 @@ def _told(dataset: "Dataset") -> dict[str, Any]:
 
 
 def _class_table(dataset: "Dataset") -> str:
-    from epochal.table import shown
+    from epochal.data.table import shown
 
     counts = [told["class_counts"] for told in _told(dataset)["splits"].values()]
     lines = [f"{'class':<20} {'train':>9} {'valid':>9} {'test':>9}"]
@@ -109,8 +109,8 @@ def _class_table(dataset: "Dataset") -> str:
 
 def column_lines(dataset: "Dataset") -> list[str]:
     """What was understood of each column of a table and what becomes of it, by the train rows."""
-    from epochal.rows import blocks
-    from epochal.table import shown
+    from epochal.data.rows import blocks
+    from epochal.data.table import shown
 
     assert dataset.preprocessing
     lines, begin = [f"{'column':<24} {'kind':<9} features"], 0

@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from epochal.errors import RecipeError
 
 if TYPE_CHECKING:
-    from epochal.keeping import Keeping
     from epochal.models import Model
+    from epochal.runs.options import Keeping
 
 Flag = Annotated[bool, Parameter(negative="")]
 Flat = Parameter(name="*")
@@ -61,14 +61,14 @@ class Keep:
 
     def keeping(self) -> "Keeping":
         """The same for the run folder. Raises RecipeError."""
-        from epochal.keeping import Keeping
+        from epochal.runs.options import Keeping
 
         return Keeping(**vars(self))
 
 
 def amount(text: str | None, option: str) -> int | None:
     """An amount of memory like 2GB in bytes. Raises RecipeError."""
-    from epochal.memory import parse_bytes
+    from epochal.system.memory import parse_bytes
 
     try:
         return None if text is None else parse_bytes(text)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from epochal.cli.streams import OutputError, escaped
 from epochal.errors import DataError, DivergedError
-from epochal.score import Score
-from epochal.signals import Interrupted, Signals
+from epochal.system.signals import Interrupted, Signals
+from epochal.training.score import Score
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from epochal.dataset import Dataset
-    from epochal.fitted import Fit
-    from epochal.folder import RunFolder
-    from epochal.residency import Residency
+    from epochal.data.dataset import Dataset
+    from epochal.device.residency import Residency
+    from epochal.runs.writer import RunFolder
+    from epochal.training.fitted import Fit
 
 
 class Speaker:
@@ -63,9 +63,9 @@ def finish(
     quiet: bool,
 ) -> int:
     """Run the training of `folder` to its end, score the test split, say the outcome; returns the exit code."""
-    from epochal import ledger
     from epochal.cli.progress import watch
-    from epochal.logs import Log
+    from epochal.runs.loggers import Log
+    from epochal.training import ledger
 
     training, path = folder.training, folder.path
     # Whatever happens on the way, the state is saved before the folder is let go of.
@@ -106,7 +106,7 @@ def tested(fit: "Fit") -> tuple[Score, int]:
     It is opened unless the run's ledger has it for these parameters: a run that was killed after it had opened the
     split does not open it twice.
     """
-    from epochal import ledger
+    from epochal.training import ledger
 
     assert fit.folder
     assert fit.data
@@ -152,7 +152,7 @@ def report(fit: "Fit", residency: "Residency", test: Score | None, seconds: dict
 
 def _baselines(fit: "Fit", test: Score | None) -> dict[str, Any]:
     """What always answering the commonest class gives on the rows that were scored, and remarks on the scores."""
-    from epochal.evaluation import baseline, remarks
+    from epochal.reports.evaluation import baseline, remarks
 
     assert fit.data
     of = {"best_validation": baseline(fit, fit.data.valid), "test": baseline(fit, fit.data.test) if test else None}
@@ -168,7 +168,7 @@ def print_json(told: dict[str, Any]) -> None:
 
 def outcome(fit: "Fit", residency: "Residency", test: Score | None, seconds: dict[str, float]) -> dict[str, Any]:
     """The contract's keys for train, resume and evaluate."""
-    from epochal.record import residency_json
+    from epochal.runs.record import residency_json
 
     about = _baselines(fit, test) if fit.data else {}
     baselines = {name: about[name].to_json() if about.get(name) else None for name in ("best_validation", "test")}

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from epochal.cli.code import Code
 from epochal.cli.options import Flag, Flat
+from epochal.data.options import Reading
 from epochal.errors import RecipeError
-from epochal.reading import Reading
 
 
 def predict(
@@ -40,8 +40,8 @@ def predict(
 
     """
     from epochal.cli import output, predictions
-    from epochal.evaluation import predicted_rows
-    from epochal.run import load_run
+    from epochal.reports.evaluation import predicted_rows
+    from epochal.runs.run import load_run
 
     if out is None and json:
         raise RecipeError("--json: needs --out FILE for the predictions, standard output is for one JSON object")

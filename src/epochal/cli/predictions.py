@@ -51,7 +51,7 @@ def write(out: Path | None, p: Any, classes: Sequence[str], *, escape_formulas: 
 
     Raises StorageError.
     """
-    from epochal import atomic
+    from epochal.system import atomic
 
     if out is None:
         _to_standard_output(_csv(p, classes, escape_formulas))

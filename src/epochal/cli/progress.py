@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from epochal.training import Moment, Training
+    from epochal.training.training import Moment, Training
 
 PLAIN_SECONDS = 1.0
 """Plain lines come at most this often, but for the first and the last epoch."""

@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from epochal.cli.options import Flag, Flat
-from epochal.reading import Reading
+from epochal.data.options import Reading
 
 if TYPE_CHECKING:
-    from epochal.score import Score
+    from epochal.training.score import Score
 
 
 def reproduce(
@@ -35,11 +35,11 @@ def reproduce(
         No progress on standard error.
 
     """
-    from epochal import training
     from epochal.cli import output
     from epochal.cli.progress import watch
-    from epochal.loading import load
-    from epochal.reproduction import PUBLISHED
+    from epochal.data.loading import load
+    from epochal.reports.tutorials import PUBLISHED
+    from epochal.training import training
 
     published = PUBLISHED[name]
     dataset = load(data, reading)

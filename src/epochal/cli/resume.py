@@ -39,7 +39,7 @@ def resume(
 
     """
     from epochal.cli import output
-    from epochal.signals import listening
+    from epochal.system.signals import listening
 
     with listening() as signals:
         begun = time.perf_counter()
@@ -49,11 +49,11 @@ def resume(
             if code.model is not None:
                 raise RecipeError("--model: a selection has models of its own; leave it out, or select anew")
             return selection(run, signals, strict=strict, trust=code.trust, as_json=json, quiet=quiet)
-        from epochal import logs
-        from epochal.run import resume as taken_up
+        from epochal.runs import loggers
+        from epochal.runs.run import resume as taken_up
 
-        log = tuple(dict.fromkeys([*logs.kept(run, trusted=code.trust), *log]))  # pyrefly: ignore
-        logs.check(log)
+        log = tuple(dict.fromkeys([*loggers.kept(run, trusted=code.trust), *log]))  # pyrefly: ignore
+        loggers.check(log)
         memory_bytes = amount(memory, "--memory")
         resumed = taken_up(run, model=code.chosen(), strict=strict, trust=code.trust, memory_bytes=memory_bytes)
         signals.watch(resumed.folder.training)

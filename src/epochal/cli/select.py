@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from epochal.cli.options import Flag, Flat, amount
-from epochal.cli.spaces import DECISIVE, Grid, Settings, build, unread
+from epochal.cli.search_space import DECISIVE, Grid, Settings, build, unread
+from epochal.data.options import Reading
 from epochal.errors import RecipeError, RunError
-from epochal.reading import Reading
 
 if TYPE_CHECKING:
     from epochal.selection import Search, Selected, Session
-    from epochal.signals import Signals
+    from epochal.system.signals import Signals
 
 
 def select(
@@ -96,12 +96,12 @@ def select(
 
     """
     from epochal.cli import output
-    from epochal.signals import listening
+    from epochal.system.signals import listening
 
     with listening() as signals:
         begun = time.perf_counter()
-        from epochal.folder import new_folder
-        from epochal.loading import load
+        from epochal.data.loading import load
+        from epochal.runs.writer import new_folder
         from epochal.selection import Choosing, Session
 
         choosing = Choosing(
@@ -123,7 +123,7 @@ def _search(
     settings: Settings, trials: int | None, seed: int | None, storage: str | None, name: str | None, batch: int | None
 ) -> "Search":
     from epochal.selection import Listed, Study
-    from epochal.selection.choosing import not_read
+    from epochal.selection.options import not_read
     from epochal.selection.space import check_trials
 
     space = settings.space()
@@ -150,8 +150,8 @@ def _search(
 
 def taken_up(path: Path, signals: "Signals", *, strict: bool, trust: bool, as_json: bool, quiet: bool) -> int:
     """`epochal resume` of a selection."""
-    from epochal import record
     from epochal.cli import output
+    from epochal.runs import record
     from epochal.selection import taken_up as session_of
 
     begun = time.perf_counter()
@@ -200,8 +200,8 @@ def drain(session: "Session", signals: "Signals", seconds: dict[str, float], *, 
 
 def _opened(selected: "Selected", *, open_test: bool) -> tuple[Any, int]:
     """The test score of the chosen one, opened now or before a resume; and how often it had been opened before."""
-    from epochal import ledger
     from epochal.cli.output import tested
+    from epochal.training import ledger
 
     fit = selected.fit
     if fit is None or fit.data is None:
@@ -214,8 +214,8 @@ def _test_told(test: Any, before: int) -> dict[str, Any]:
 
 
 def _report(session: "Session", selected: "Selected", test: Any, before: int) -> None:
-    from epochal import ledger
     from epochal.cli import output
+    from epochal.training import ledger
 
     print(selected)
     chosen, fit = selected.chosen, selected.fit

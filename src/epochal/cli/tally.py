@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from epochal.cli.progress import PLAIN_SECONDS, duration, terminal
 
 if TYPE_CHECKING:
-    from epochal.selection.selecting import Moment
+    from epochal.selection.runner import Moment
 
 
 def watch(moments: "Iterable[Moment]", *, quiet: bool) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from epochal.cli.options import Architecture, Flag, Flat, Keep, Tools, amount
-from epochal.reading import Reading
-from epochal.recipe import Recipe
+from epochal.data.options import Reading
+from epochal.training.recipe import Recipe
 
 
 def train(
@@ -47,15 +47,16 @@ def train(
 
     """
     from epochal.cli import output
-    from epochal.signals import listening
+    from epochal.system.signals import listening
 
     with listening() as signals:
         begun = time.perf_counter()
-        from epochal import folder, logs, training
-        from epochal.loading import load
-        from epochal.rows import FileRows
+        from epochal.data.loading import load
+        from epochal.data.rows import FileRows
+        from epochal.runs import loggers, writer
+        from epochal.training import training
 
-        logs.check(log)
+        loggers.check(log)
         model = architecture.build()
         dataset = load(data, reading)
         seconds = {"load": time.perf_counter() - begun}
@@ -68,7 +69,7 @@ def train(
         for note in fitting.notes:
             say(f"note: {note}")
         name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.source).stem}-{fitting.model.name}")
-        path = out or folder.new_folder(Path("runs"), name)
+        path = out or writer.new_folder(Path("runs"), name)
         signals.watch(fitting)  # before there is a folder, so that there is none of which the user is not told
-        kept = folder.RunFolder.create(path, fitting, keep.keeping())
+        kept = writer.RunFolder.create(path, fitting, keep.keeping())
         return output.finish(kept, signals, seconds, data=data, log=log, as_json=json, quiet=quiet)

@@ -4,6 +4,7 @@ import copyreg
 from collections.abc import Mapping
 from typing import Any
 
+from epochal.models import parameters
 from epochal.models.adapters import adapted, name_of
 from epochal.models.base import Model, Variables, computed, joined, parted
 from epochal.models.built_in import BUILT_IN
@@ -17,15 +18,19 @@ __all__ = [
     "Model",
     "Variables",
     "adapted",
+    "adapters",
+    "built_in",
     "computed",
     "conv2d",
     "conv_pool",
+    "convolution",
     "joined",
     "lenet",
     "logistic",
     "max_pool",
     "mlp",
     "name_of",
+    "parameters",
     "parted",
 ]
 

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from epochal.errors import RecipeError
-from epochal.userfile import GIVEN, Fetched
+from epochal.system.user_file import GIVEN, Fetched
 
 
 class Variables(NamedTuple):

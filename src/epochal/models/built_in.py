@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from epochal import userfile
 from epochal.errors import RecipeError, speaks_of_options
 from epochal.models.lenet import lenet
 from epochal.models.logistic import logistic
 from epochal.models.mlp import mlp
-from epochal.unread import Unread
+from epochal.system import user_file
+from epochal.system.option_rules import Unread
 
 BUILT_IN = {"logistic": logistic, "mlp": mlp, "lenet": lenet}
 
@@ -34,7 +34,7 @@ def named(model: Any, options: Mapping[str, Any] | None = None) -> Any:
     """
     given = {name: value for name, value in (options or {}).items() if value is not None}
     hidden = given.get("hidden")
-    reference = userfile.is_reference(model)
+    reference = user_file.is_reference(model)
     if isinstance(model, str) and not reference and model not in BUILT_IN:
         also = "" if speaks_of_options() else ", or a model"
         raise RecipeError(f"model: must be one of {', '.join(BUILT_IN)}, FILE.py:NAME{also}, got {model!r}")
@@ -44,7 +44,7 @@ def named(model: Any, options: Mapping[str, Any] | None = None) -> Any:
     if not isinstance(model, str):
         return model
     if reference:
-        return userfile.absolute(model)
+        return user_file.absolute(model)
     for name in given.keys() & {"hidden", "kernels"}:
         given[name] = _widths(name, given[name])
     if model == "lenet" and "hidden" in given:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from epochal.dataset import Dataset
+from epochal.data.dataset import Dataset
 from epochal.models import Model
-from epochal.recipe import Recipe
-from epochal.selection.choosing import Choosing
+from epochal.selection.options import Choosing
+from epochal.selection.resume import taken_up
 from epochal.selection.search import Listed, Search, Study
 from epochal.selection.session import Selected, Session
 from epochal.selection.space import Range, Space, parse, product_of
-from epochal.selection.takeup import taken_up
+from epochal.training.recipe import Recipe
 
 log = logging.getLogger("epochal")
 
@@ -65,5 +65,19 @@ def _drained(session: Session) -> Selected:
 
 
 __all__ = [
-    "Choosing", "Listed", "Range", "Selected", "Session", "Space", "Study", "parse", "resume", "select", "taken_up",
+    "Choosing",
+    "Listed",
+    "Range",
+    "Selected",
+    "Session",
+    "Space",
+    "Study",
+    "options",
+    "parse",
+    "resume",
+    "runner",
+    "select",
+    "space",
+    "table",
+    "taken_up",
 ]  # fmt: skip

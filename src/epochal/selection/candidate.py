@@ -6,15 +6,15 @@ from functools import cached_property
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from epochal import userfile
-from epochal.dataset import Dataset
+from epochal.data.dataset import Dataset
 from epochal.errors import RunError
 from epochal.models import BUILT_IN, Model, adapted
-from epochal.own import Functions, functions
-from epochal.recipe import Recipe
-from epochal.record import model_json
-from epochal.score import Score
-from epochal.unread import Unread
+from epochal.runs.record import model_json
+from epochal.system import user_file
+from epochal.system.option_rules import Unread
+from epochal.training.recipe import Recipe
+from epochal.training.score import Score
+from epochal.training.user_functions import Functions, functions
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,19 +44,19 @@ class Candidate:
         told = {"number": self.number, "model": model_json(self.model), "recipe": self.recipe.to_dict()}
         return told | {"by_value": list(self.recipe.by_value), "varied": dict(self.varied)}
 
-    def adapted(self, data: Dataset, fetch: userfile.Fetch = userfile.fetch) -> "Candidate":
+    def adapted(self, data: Dataset, fetch: user_file.Fetch = user_file.fetch) -> "Candidate":
         """The same with a Model in place of what makes one, and its functions. Raises RecipeError."""
         model = adapted(self.model, data.example_shape, len(data.classes), fetch)
         return replace(self, model=model, own=functions(self.recipe, fetch))
 
     @property
-    def code(self) -> dict[str, userfile.Fetched]:
+    def code(self) -> dict[str, user_file.Fetched]:
         """What it takes from files of the user, by FILE.py:NAME; of one that is adapted."""
         found = [self.model.source, *(self.own.sources.values() if self.own else ())]
         return {fetched.reference: fetched for fetched in found if fetched.reference}
 
 
-def candidate_from(told: Mapping[str, Any], data: Dataset, fetch: userfile.Fetch) -> Candidate:
+def candidate_from(told: Mapping[str, Any], data: Dataset, fetch: user_file.Fetch) -> Candidate:
     """The candidate of its JSON form. Raises RunError where its model or a part of its recipe was given by value."""
     name, settings = told["model"]["name"], told["model"]["settings"]
     given = told["model"].get("reference")

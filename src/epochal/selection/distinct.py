@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from epochal.recipe import Recipe
 from epochal.selection.candidate import Candidate
+from epochal.training.recipe import Recipe
 
 
 def distinct(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:

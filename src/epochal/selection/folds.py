@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from epochal.dataset import Dataset, Split
-from epochal.draws import permutation
+from epochal.data.dataset import Dataset, Split
+from epochal.data.rows import FileRows
 from epochal.errors import DataError, option
-from epochal.lending import frozen
-from epochal.rows import FileRows
+from epochal.system.aligned import frozen
+from epochal.system.permutations import permutation
 
 
 def joined(data: Dataset) -> Split:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from epochal.recipe import Recipe
 from epochal.selection.candidate import Candidate, Trial
+from epochal.training.recipe import Recipe
 
 NUMBERS = (
     "learning_rate", "decay", "momentum", "weight_decay", "l1", "l2", "label_smoothing", "seed", "epochs",

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from epochal.errors import CapacityError
-from epochal.loop import Loop
 from epochal.selection.candidate import Trial
 from epochal.selection.grouping import ALONE, BY_SEED, TOGETHER
+from epochal.training.loop import Loop
 
 SMALL_PARAMETERS = 50_000
 """On a CPU, models of at most so many parameters gain by a common program, wider ones lose: eight recipes took 0.3 to

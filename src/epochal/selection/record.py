@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from epochal import jsonfile
-from epochal.checkpoint import STATE
 from epochal.errors import RunError
-from epochal.forms import (
+from epochal.runs.checkpoint import STATE
+from epochal.runs.record import EPOCH
+from epochal.runs.run_record import DATA, DataRecord
+from epochal.selection.candidate import Outcome, Trial
+from epochal.selection.grouping import ALONE, BY_SEED, TOGETHER
+from epochal.selection.options import Choosing
+from epochal.system import json_file
+from epochal.system.schema import (
     Form,
     Unfit,
     anything,
@@ -25,13 +30,8 @@ from epochal.forms import (
     text,
     together,
     whole,
-)  # fmt: skip
-from epochal.record import EPOCH
-from epochal.runrecord import DATA, DataRecord
-from epochal.score import SCORE
-from epochal.selection.candidate import Outcome, Trial
-from epochal.selection.choosing import Choosing
-from epochal.selection.grouping import ALONE, BY_SEED, TOGETHER
+)
+from epochal.training.score import SCORE
 
 NAME, FORMAT = "selection.json", 1
 _REMEDY = "the file was changed or is damaged: bring it back, or select anew"
@@ -52,7 +52,7 @@ class SelectionRecord:
     def read(cls, path: Path) -> Self:
         """The record of the selection in the folder `path`. Raises RunError."""
         try:
-            told = jsonfile.read_sealed(path / NAME, "selection", FORMAT, _REMEDY)
+            told = json_file.read_sealed(path / NAME, "selection", FORMAT, _REMEDY)
         except FileNotFoundError:
             raise RunError(f"{path}: is no selection, it has no selection.json; `epochal select` makes one") from None
         try:

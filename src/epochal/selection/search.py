@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from epochal import extras, trust, userfile
 from epochal.errors import RecipeError, RunError
 from epochal.selection.candidate import Candidate, Standing
 from epochal.selection.distinct import distinct
 from epochal.selection.space import Range, Space, check_trials
+from epochal.system import extras, trust, user_file
 
 
 class Search(Protocol):
@@ -151,7 +151,7 @@ class Study:
         """Those among the values of the space."""
         axes = [axis for axis in self.space.axes.values() if isinstance(axis, tuple)]
         values = [*self.space.spare.values(), *(value for axis in axes for value in axis)]
-        return [userfile.absolute(value) for value in values if userfile.is_reference(value)]
+        return [user_file.absolute(value) for value in values if user_file.is_reference(value)]
 
 
 def absolute(storage: str | None) -> str | None:

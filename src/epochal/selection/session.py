@@ -7,26 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from epochal import atomic, jsonfile, record, userfile
-from epochal.codekeeper import Keeper
-from epochal.dataset import Dataset, check_data
+from epochal.data.dataset import Dataset, check_data
 from epochal.errors import RunError, StorageError, option, speaks_of_options
-from epochal.fitted import Fit
-from epochal.lock import NAME as LOCK
-from epochal.lock import Lock, check_free, take_lock
-from epochal.plainfiles import reason
-from epochal.run import load_run
-from epochal.score import Score
+from epochal.runs import record
+from epochal.runs.code_keeper import Keeper
+from epochal.runs.run import load_run
 from epochal.selection import plot, table
 from epochal.selection.candidate import Candidate, Standing
-from epochal.selection.choosing import Choosing
-from epochal.selection.chosen import Chooser
-from epochal.selection.journal import Journal
+from epochal.selection.options import Choosing
 from epochal.selection.record import FORMAT
+from epochal.selection.runner import Moment, Selecting
 from epochal.selection.search import Search
-from epochal.selection.selecting import Moment, Selecting
-from epochal.statistics import mcnemar
-from epochal.userfile import Fetched
+from epochal.selection.store import Journal
+from epochal.selection.winner import Chooser
+from epochal.system import atomic, json_file, user_file
+from epochal.system.lock import NAME as LOCK
+from epochal.system.lock import Lock, check_free, take_lock
+from epochal.system.plain_files import reason
+from epochal.system.user_file import Fetched
+from epochal.training.fitted import Fit
+from epochal.training.score import Score
+from epochal.training.significance import mcnemar
 
 Say = Callable[[str], None]
 
@@ -126,7 +127,7 @@ class Session:
             )
             told = {"format": FORMAT, "choosing": choosing.to_dict(), "search": search.to_json(), "outcome": None}
             told |= {"memory_bytes": memory_bytes, "versions": record.versions()}
-            uses = {reference: userfile.fetch(reference) for reference in search.references()}
+            uses = {reference: user_file.fetch(reference) for reference in search.references()}
             session = cls(selecting, told | ({"data": record.data_json(data)} if out else {}), lock, (), uses)
             session._write()
             for note in search.notes:
@@ -211,7 +212,7 @@ class Session:
             try:
                 if self._keeper:
                     self.told["code"] = self._keeper.keep()
-                atomic.write_json(self.path / "selection.json", jsonfile.sealed(self.told))
+                atomic.write_json(self.path / "selection.json", json_file.sealed(self.told))
             except OSError as error:
                 raise StorageError(f"{self.path}: cannot be written: {reason(error)}") from None
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from epochal import userfile
 from epochal.errors import RecipeError, option
 from epochal.models import name_of
 from epochal.models.built_in import named
-from epochal.recipe import Recipe
 from epochal.selection.candidate import Candidate
-from epochal.unread import Unread
+from epochal.system import user_file
+from epochal.system.option_rules import Unread
+from epochal.training.recipe import Recipe
 
 MOST = 100_000
 """Candidates of a selection at most: more are a slip of the pen."""
@@ -144,7 +144,9 @@ def parse(text: str, name: str) -> Axis:
     ((0.01, 0.0001), Range(low=10, high=500), ('relu',))
     """
     ends = text.split("..")
-    if len(ends) == 2 and not any(userfile.is_reference(part) for part in text.split(",")):  # ../model.py:build is none
+    if len(ends) == 2 and not any(
+        user_file.is_reference(part) for part in text.split(",")
+    ):  # ../model.py:build is none
         low, high = (_literal(end) for end in ends)
         numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
         if not numbers or not low < high or low < 0:

@@ -15,11 +15,11 @@ from typing import Any
 import jax
 from jax import Array
 
-from epochal import userfile
 from epochal.errors import EpochalError, RecipeError
 from epochal.models.base import Model, built_in
 from epochal.models.built_in import named
-from epochal.usercode import Root
+from epochal.system import user_file
+from epochal.system.user_code import Root
 
 _LIBRARIES = {("flax", "nnx"): "nnx", ("flax", "linen"): "linen", ("equinox",): "equinox"}
 """Where a library defines its class Module, by the beginning of its path; and the adapter's module."""
@@ -28,7 +28,9 @@ _SHOWN = 40  # characters of a value in the name of a model
 _GIVEN = ("example_shape", "classes", "key", "rngs")
 
 
-def adapted(given: Any, example_shape: tuple[int, ...], classes: int, fetch: userfile.Fetch = userfile.fetch) -> Model:
+def adapted(
+    given: Any, example_shape: tuple[int, ...], classes: int, fetch: user_file.Fetch = user_file.fetch
+) -> Model:
     """`given` as a `Model` for examples of `example_shape` and so many classes; the same one for the same arguments.
 
     `given` is a Model, its two functions `(init, logits)`, or the name of a built-in one; a module of Flax NNX, Flax
@@ -107,7 +109,7 @@ def _made(same: _Same, reference: str, root: Root | None, example_shape: tuple[i
         given = made if isinstance(made, Model) else _by_adapter(place, make, made, _library(given) is not None)
     known_as = given.name if given.name != "custom" else name
     # Every model that is not built in passes here, whichever library it comes from.
-    found = replace(given, name=known_as, source=userfile.Fetched(None, reference, root))
+    found = replace(given, name=known_as, source=user_file.Fetched(None, reference, root))
     return built_in(found) if given.built_in else found
 
 
@@ -129,7 +131,7 @@ def _by_adapter(place: str, make: Callable[[Array], Any], made: Any, is_given: b
     except EpochalError:
         raise
     except Exception as error:
-        raise RecipeError(f"{place}: cannot be taken apart: {userfile.told(error)}; docs/models.md has one") from error
+        raise RecipeError(f"{place}: cannot be taken apart: {user_file.told(error)}; docs/models.md has one") from error
 
 
 def _library(made: Any) -> str | None:
@@ -201,4 +203,4 @@ def _call(place: str, function: Callable[..., Any], *arguments: Any) -> Any:
     except EpochalError:
         raise
     except Exception as error:
-        raise RecipeError(f"{place}: fails: {userfile.told(error)}; mend it") from error
+        raise RecipeError(f"{place}: fails: {user_file.told(error)}; mend it") from error

@@ -15,7 +15,7 @@ from jax import Array
 from epochal.models.adapters import modes
 from epochal.models.adapters.calls import wants
 from epochal.models.base import Model, joined, parted
-from epochal.parameters import path_name
+from epochal.models.parameters import path_name
 
 Named = dict[str, Array]
 

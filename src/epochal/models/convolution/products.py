@@ -13,13 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from epochal.models.convolution.blocks import (
-    outputs_from_blocks,
-    outputs_to_blocks,
-    patches,
-    sum_patches,
-    to_blocks,
-)
+from epochal.models.convolution.blocks import outputs_from_blocks, outputs_to_blocks, patches, sum_patches, to_blocks
 from epochal.models.convolution.geometry import Geometry
 from epochal.models.convolution.pooling import first_maximum, members, spread
 

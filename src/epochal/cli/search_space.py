@@ -1,0 +1,122 @@
+"""The search space of `select` on the command line: every option of `train` that can have several values, as text."""
+
+import ast
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, make_dataclass
+from itertools import product
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from cyclopts import Parameter
+
+from epochal.cli.options import Architecture
+from epochal.errors import RecipeError
+from epochal.system import option_rules as of
+from epochal.system.option_rules import Unread
+from epochal.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from epochal.models import Model
+    from epochal.selection import Space
+
+
+def documented(of: type) -> dict[str, str]:
+    """The docstring under each field of a dataclass."""
+    body = ast.parse(inspect.getsource(of)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for line, after in zip(body.body, body.body[1:], strict=False):
+        told = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else None
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(told, str):
+            found[line.target.id] = told
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Options of `train`, each a value, values joined by commas, or a range LOW..HIGH."""
+
+    def space(self) -> "Space":
+        """The space they span. Raises RecipeError."""
+        from epochal.selection import Space, parse
+
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        axes = {name: parse(str(text), name) for name, text in given.items()}
+        _check_read(axes, given)
+        spare = {name: axis[0] for name, axis in axes.items() if isinstance(axis, tuple) and len(axis) == 1}
+        several = {name: axis for name, axis in axes.items() if name not in spare}
+        return Space(several, build, spare, unread, DECISIVE)
+
+
+DECISIVE = ("model", *dict.fromkeys(other for f in fields(Recipe) for other in f.metadata.get("read_by", ())))
+"""Options on which it depends whether others are read; the schedule behind the optimizer, on which it depends."""
+
+
+def unread(values: Mapping[str, Any]) -> dict[str, Unread]:
+    """Which of some options are not read beside the others, and why."""
+    from epochal.models import built_in
+
+    model, options = values.get("model", Architecture.model), {f.name for f in fields(Architecture)} - {"model"}
+    found = {name: built_in.unread(model, name) for name in values if name in options}
+    of_recipe = {f.name for f in fields(Recipe)}
+    found |= {name: of.unread(Recipe, values, name) for name in values if name in of_recipe}
+    return {name: reason for name in values if (reason := found.get(name)) is not None}
+
+
+def _check_read(axes: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise RecipeError for an option that no candidate reads."""
+    decisive = [(name, axes[name]) for name in DECISIVE if name in axes]
+    lists = [axis if isinstance(axis, tuple) else (axis.low,) for _, axis in decisive]
+    first = {name: axis[0] for name, axis in axes.items() if isinstance(axis, tuple)}
+    choices = [first | dict(zip(dict(decisive), chosen, strict=True)) for chosen in product(*lists)]
+    ways = [unread(dict(axes) | chosen) for chosen in choices]
+    for name in axes:
+        if all(name in way for way in ways):
+            for chosen, way in zip(choices, ways, strict=True):  # or a name is wrong
+                build({other: value for other, value in chosen.items() if other not in way})
+            raise ways[0][name].refusal(name, str(given[name]))
+
+
+def build(values: Mapping[str, Any]) -> "tuple[Model | str, Recipe]":
+    """The model, or the absolute form of FILE.py:NAME, and the recipe of some settings. Raises RecipeError."""
+    structure: dict[str, Any] = {f.name: values[f.name] for f in fields(Architecture) if f.name in values}
+    # The options of an architecture are texts, as 500x300, but for numbers.
+    kinds = get_type_hints(Architecture)
+    for name, value in structure.items():
+        kind = _without_none(kinds[name])
+        if kind is int and not isinstance(value, int):
+            raise RecipeError(f"{name}: must be a whole number, got {value!r}")
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise RecipeError(f"{name}: must be one of {', '.join(get_args(kind))}, got {value!r}")
+        if kind is str:
+            structure[name] = str(value)
+    recipe = {name: value for name, value in values.items() if name not in structure}
+    model = Architecture(**structure).build()
+    return model, Recipe.from_dict(recipe)
+
+
+def _without_none(kind: Any) -> Any:
+    """The X of X | None."""
+    parts = [part for part in get_args(kind) if part is not NoneType] if isinstance(kind, UnionType) else []
+    return parts[0] if len(parts) == 1 else kind
+
+
+def _grid() -> type[Settings]:
+    told = documented(Architecture) | documented(Recipe)
+    kind: Any = str | None
+    made = make_dataclass(
+        "Grid",
+        [
+            (f.name, Annotated[kind, Parameter(help=told.get(f.name, ""))], field(default=None))
+            for f in (*fields(Architecture), *fields(Recipe))
+        ],
+        bases=(Settings,),
+        frozen=True,
+        kw_only=True,
+    )
+    made.__module__ = __name__  # else cyclopts cannot tell the types of the fields
+    return made
+
+
+Grid: Any = _grid()

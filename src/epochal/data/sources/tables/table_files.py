@@ -1,0 +1,240 @@
+"""Tables in files: CSV and its kin, Parquet, Arrow; one file, or several that are one split."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epochal.data.options import Reading
+from epochal.data.rows import blocks
+from epochal.data.sources.files import ARROW, PARQUET, TABLES, TEXT, suffix_of
+from epochal.data.sources.tables import converted, parquet, roles, splits, text_form
+from epochal.data.sources.tables.cells import UNSURE, Rules, odd_cells
+from epochal.data.sources.tables.columnar import received
+from epochal.data.sources.tables.parquet import different
+from epochal.data.sources.tables.roles import Roles
+from epochal.data.sources.tables.splits import Told
+from epochal.data.sources.tables.times import Place
+from epochal.data.sources.types import Raw
+from epochal.data.table import Column, leave_out, shown
+from epochal.errors import DataError, option
+from epochal.system import disk_cache, isolated
+
+READS = ("label", "labels", "drop", "categorical", "split_column", "group", "time", "skip_unlabelled")
+READS_TEXT = (*READS, "separator", "header", "decimal", "thousands", "missing", "known_missing", "encoding")
+_ROLES = ("label", "split_column", "group", "time", "drop", "categorical")
+_SECONDS = 60.0
+_BYTES_A_SECOND = 2e6  # far below what any of the decoders does: who needs longer hangs
+
+
+def matching(pattern: str) -> list[Path]:
+    """The files that a pattern with `*`, `?` or `[…]` names, sorted by name; none where `pattern` is no such thing."""
+    if not set(pattern) & set("*?["):
+        return []
+    try:
+        return sorted(map(Path, glob(os.path.expanduser(pattern))))  # noqa: PTH111, PTH207  Path.glob takes no absolute one
+    except (OSError, ValueError, RuntimeError):
+        return []
+
+
+def read_table(paths: Path | Sequence[Path], reading: Reading, limit: int, *, labelled: bool, name: str = "") -> Raw:
+    """The rows of one table, in one file or in several of one form, which are read as if they were one after the other.
+
+    Columns are numbers, booleans and categories; how they are found in text tells `cells`. A column may hold the
+    labels, the split, the group or the time of the rows. Raises DataError, with file and row.
+    """
+    files = [paths] if isinstance(paths, Path) else list(paths)
+    name = name or str(files[0])
+    forms = {suffix_of(path) in TEXT: path for path in files}
+    strange = next((path for path in files if suffix_of(path) not in TABLES), None)
+    if strange or len(forms) > 1:
+        raise DataError(
+            f"{strange or forms[True]}: is no table like {files[0]}; the files of a pattern must all be text tables "
+            f"({', '.join(TEXT)}), or all of {', '.join((*PARQUET, *ARROW))}"
+        )
+    read = _text if True in forms else _columnar
+    return read(files, reading, limit, labelled, name)
+
+
+def _text(files: list[Path], reading: Reading, limit: int, labelled: bool, name: str) -> Raw:
+    asked = [reading.label, reading.split_column, reading.group, reading.time, *reading.drop, *reading.categorical]
+    opened, left = [], limit
+    for path in files:
+        opened.append(text_form.open_text(path, left, reading, [column for column in asked if column]))
+        left -= len(data) if isinstance(data := opened[-1].data, memoryview) else 0
+        if sorted(opened[-1].names) != sorted(opened[0].names):
+            raise DataError(different(str(files[0]), opened[0].names, str(path), opened[-1].names))
+    first, rules = opened[0], Rules.of(reading)
+    try:
+        found = roles.assign(first.names, reading, str(first.path), labelled=labelled)
+    except DataError as error:
+        ways = ", ".join((option("header", True), option("header", False), option("separator")))
+        raise DataError(f"{error}\n({first.why}; {ways} say otherwise)") from None
+    table = converted.Text(opened, found, rules, limit)
+    first, opened = table.files[0], []  # without their text
+    found, notes = _without_unnamed(first, found, table.columns, name)
+    notes = [f"{name}: {first.why}, {understood(table.columns, found)}", *roles.index_notes(found, name), *notes]
+    if table.entry:
+        notes.append(table.entry.note(f"{name}: its columns take", limit))
+    remarks = {column: table.remarks[column] for column in found.features if column in table.remarks}
+    notes += [odd_note(column, remark, table.place) for column, remark in remarks.items() if "of" in remark]
+    unsure = [f"{column!r} ({remark['unsure']:,})" for column, remark in remarks.items() if "unsure" in remark]
+    if unsure:
+        notes.append(f"{name}: cells '?' and '-' are taken as missing values in {', '.join(unsure[:20])}")
+    notes += [rounded(column) for column in found.features if _large(table.columns[column])]
+    notes += _unsure_labels(table.told.get(found.label or ""), found.label)
+    parted, more = splits.parts(table.columns, table.told, found, table.place)
+    return Raw(name, parted, tuple(files), notes=(*notes, *more), dropped=found.dropped)
+
+
+def _without_unnamed(
+    file: text_form.TextFile, found: Roles, columns: dict[str, Column], name: str
+) -> tuple[Roles, list[str]]:
+    """The roles without columns that have neither a name nor a value. Raises DataError for one that has values."""
+    empty = []
+    for column in file.unnamed:
+        if column not in found.features:
+            continue
+        if any((block >= 0).any() for _, block in blocks(columns[column].values)):  # a NaN is not
+            raise DataError(roles.no_name(name, file.names.index(column), len(file.names), column))
+        empty.append(column)
+        del columns[column]
+    if not empty:
+        return found, []
+    features = tuple(column for column in found.features if column not in empty)
+    if not features:
+        raise DataError(f"{name}: no column with a name is left for features; name the columns in the file")
+    what = "1 column without a name has" if len(empty) == 1 else f"{len(empty):,} columns without a name have"
+    return replace(found, features=features), [f"{name}: {what} no value either: left out"]
+
+
+def _unsure_labels(told: Told | None, column: str | None) -> list[str]:
+    """A class called `?` may be no class; one called `-` beside `+` is."""
+    texts = set(told.texts or ()) if told else set()
+    found = [text for text in UNSURE if text in texts and not (text == "-" and "+" in texts)]
+    return [
+        f"column {column!r}: {text!r} is taken as a class; if it means that there is no label: "
+        f"{option('missing', text)}, {option('skip_unlabelled', True)}"
+        for text in found
+    ]
+
+
+def odd_note(name: str, odd: Mapping[str, Any], place: Place | None) -> str:
+    """The note on a column of text most of whose cells are numbers: see `cells.odd_cells`."""
+    begin, of = f"column {name!r} is taken as categories", odd["of"]
+    if not odd["count"]:
+        return (
+            f"{begin}, as it is text, though all its cells are numbers; make it a column of numbers, or say that this "
+            f"is meant with {option('categorical', name)}"
+        )
+    where = f"{place(odd['row'])} holds {shown(odd['cell'])!r}" if place else f"such as {shown(odd['cell'])!r}"
+    if "remedy" in odd:
+        ways = " ".join(option(field, mark) for field, mark in odd["remedy"].items())
+        remedy = f"read them with {ways}" if ways else "write them as plain numbers, such as 1234.5"
+        return f"{begin}, though most of its {of:,} cells look like numbers: {where}; {remedy}"
+    words = odd.get("words") or []
+    missing = f"if that means a missing value: {option('missing', ','.join(words))}; else " if words else ""
+    missing = missing if odd.get("text_table", True) and not any("," in word for word in words) else ""
+    return (
+        f"{begin}, as {odd['count']:,} of its {of:,} cells {'is' if odd['count'] == 1 else 'are'} no number: {where}; "
+        f"{missing}mend the cells, say that this is meant with {option('categorical', name)}, or {leave_out([name])}"
+    )
+
+
+def _columnar(files: list[Path], reading: Reading, limit: int, labelled: bool, name: str) -> Raw:
+    options = {k: v for k, v in reading.to_dict().items() if k in _ROLES}
+    options |= {"labels": "given"} if reading.labels is not None else {}
+    states = disk_cache.states(files)
+    size = sum(state[1] for state in states)
+    inherited = sorted(reading.inherited)
+
+    def read(file: str) -> Any:
+        answer = isolated.call(
+            parquet.decode, [str(path) for path in files], options, inherited, labelled, limit, file, size,
+            where=name, memory_bytes=limit + size * bool(file), seconds=_SECONDS + size / _BYTES_A_SECOND,
+        )  # fmt: skip
+        disk_cache.unchanged(files, states)
+        return answer
+
+    answer, entry = converted.columnar(disk_cache.key(["columnar", states, options, labelled]), limit, read)
+    found = roles.assign(answer["names"], reading, name, labelled=labelled, index=answer["index"])
+    ends = [sum(answer["rows"][: i + 1]) for i in range(len(files))]
+
+    def place(row: int) -> str:
+        at = next(i for i, end in enumerate(ends) if row < end)
+        return f"{files[at]}: row {row - (ends[at] - answer['rows'][at]):,}"
+
+    raw = assembled(answer["columns"], found, place, name, tuple(files))
+    return replace(raw, notes=(*raw.notes, entry.note(f"{name}: its columns take", limit))) if entry else raw
+
+
+def assembled(
+    plain: Sequence[Any],
+    found: Roles,
+    place: Place,
+    name: str,
+    files: tuple[Path, ...] = (),
+    declared: Sequence[str] = (),
+) -> Raw:
+    """The splits of columns in their plain form; classes of `declared` columns have names. Raises DataError, with the
+    row.
+    """
+    columns, told = {}, {}
+    for one in plain:
+        column, labels = received(one)
+        if one[0] in found.told:
+            told[one[0]] = replace(labels(), declared=one[0] in declared)
+        columns[one[0]] = column
+    features = {column: columns[column] for column in found.features}
+    notes = [f"{name}: {understood(features, found)}", *roles.index_notes(found, name)]
+    notes += [rounded(one[0]) for one in plain if one[4] and one[0] in features]
+    for one in plain:
+        if one[6] and one[0] in features and one[0] not in found.categorical:
+            notes += _typed_note(one[0], features[one[0]], place)
+    parted, more = splits.parts(features, told, found, place)
+    return Raw(name, parted, files, notes=(*notes, *more), dropped=found.dropped)
+
+
+def _typed_note(name: str, column: Column, place: Place) -> list[str]:
+    """The note on a column that is text by its type, and holds numbers."""
+    texts = column.categories
+    counts = np.zeros(len(texts) + 1, np.int64)
+    for _, block in blocks(column.values):
+        counts += np.bincount(block + 1, minlength=len(texts) + 1)
+    odd = odd_cells(texts, counts[1:].tolist(), Rules(), typed=True)
+    if not odd:
+        return []
+    rows = (begin + np.flatnonzero(block == odd["odd"]) for begin, block in blocks(column.values))
+    row = next(int(found[0]) for found in rows if len(found))
+    told = odd | {"row": row, "cell": texts[odd["odd"]], "text_table": False}
+    return [odd_note(name, told | ({"remedy": {}} if "remedy" in odd else {}), place)]
+
+
+def understood(columns: Mapping[str, Column], found: Roles) -> str:
+    """What kinds the columns are of, in words: `4 numbers, 1 category (colour: 3 values); dropped: id`."""
+    kinds = {"number": "numbers", "boolean": "booleans", "category": "categories"}
+    words = []
+    for kind, several in kinds.items():
+        names = [name for name, column in columns.items() if column.kind == kind]
+        several_values = ", ".join(f"{shown(name)}: {len(columns[name].categories)} values" for name in names[:5])
+        more = ", …" if len(names) > 5 else ""
+        if names:
+            detail = f" ({several_values}{more})" if kind == "category" else ""
+            words.append(f"{len(names):,} {several if len(names) > 1 else kind}{detail}")
+    return ", ".join(words) + (f"; left out: {', '.join(map(shown, found.dropped))}" if found.dropped else "")
+
+
+def _large(column: Column) -> bool:
+    return column.kind == "number" and any((abs(block) >= 2**53).any() for _, block in blocks(column.values))
+
+
+def rounded(name: str) -> str:
+    """The note on whole numbers that no float holds."""
+    return (
+        f"column {name!r} holds numbers above 2**53, which are rounded; is it an identifier? leave it out with "
+        f"{leave_out([name])}"
+    )

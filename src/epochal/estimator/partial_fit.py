@@ -1,0 +1,67 @@
+"""Training by portions of rows: an epoch over each, with the optimiser, the patience and the best kept between them."""
+
+from copy import copy
+from typing import Any
+
+import numpy as np
+
+from epochal.data.dataset import Dataset
+from epochal.device.placement import fetch
+from epochal.models import parameters
+from epochal.training.fitted import Epoch
+from epochal.training.program import Program
+from epochal.training.recipe import Recipe
+from epochal.training.tracker import Member, Running
+from epochal.training.training import train
+
+
+class Increments:
+    """The state of such a training, on the host between two portions, so that it can be pickled.
+
+    A portion may have any number of rows. Its order is that of the epoch whose number is the count of portions before
+    it: the same rows again and again are the epochs of a run. Knobs that count epochs (schedules) go by the first.
+    """
+
+    program: Program
+    """The program of the last portion."""
+
+    def __init__(self, model: Any, recipe: Recipe, memory_bytes: int | None, variables: Any = None):
+        """`variables` are parameters to begin with; left out: the model's own."""
+        self.model, self.recipe, self.memory_bytes, self.variables = model, recipe, memory_bytes, variables
+        self.member = Member(recipe, steps_per_epoch=1)
+        self._state: dict[str, np.ndarray] | None = None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the patience has run out."""
+        return self.member.rule.exhausted(self.member.step)
+
+    def take(self, data: Dataset, validates: bool) -> Epoch:
+        """Train an epoch over the train split; where it `validates`, note the error on the valid split behind it.
+
+        `variables` then are the best so far, else the last. Raises what `train` raises; nothing is then kept of it.
+        """
+        training = train(self.model, data, self.recipe, memory_bytes=self.memory_bytes)
+        program, placed, steps = training.program, training.placed, training.plan.steps
+        try:
+            if self._state is None:
+                state = program.start(training.plan, self.variables)
+            else:
+                state = program.to_state(self._state, training.state)
+            state, losses = program.run_steps(state, placed, training.plan, len(self.member.epochs), 0, steps)
+
+            def copies() -> Any:
+                return fetch(state.variables)
+
+            member = copy(self.member)  # so that an error leaves everything as it was
+            member.running = Running()
+            member.advance(losses[0], training.plan.counts, copies)
+            if validates:
+                member.observe(program.count_errors(state.variables, training.placed_valid)[0], copies)
+            self.variables = member.params if validates else copies()
+            self._state = parameters.flatten(fetch(state))
+            self.member, self.program, self.model = member, program, training.model
+        finally:
+            placed.close()
+            training.placed_valid.close()
+        return member.close(len(data.valid))

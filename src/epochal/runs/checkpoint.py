@@ -1,0 +1,142 @@
+"""Checkpoints in a run folder: written in the background, whole or not at all, the newest whole one found again.
+
+A save writes a new name, flushes it, renames it, flushes the folder, reads it back, and only then removes older ones.
+"""
+
+import re
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from epochal.system import plain_files, checksummed
+from epochal.errors import RunError, StorageError
+from epochal.system.schema import fields, flag, listed, mapping, number, optional, plain, sha256, text, together, whole
+from epochal.training.snapshot import Snapshot
+
+KEEP = 2
+STATE = fields(
+    dict, step=whole(), patience=listed(plain, 4, 4), best=optional(listed(whole(), 3, 3)), epochs=whole(),
+    running=fields(
+        dict, loss=number, rows=whole(), seconds=number, best=flag, validations=listed(together(whole(), whole()))
+    ),
+    stopped=optional(text), seconds=mapping(number), run=optional(sha256), history=optional(sha256),
+)  # fmt: skip
+"""The values of a checkpoint beside its arrays."""
+_NAME = re.compile(r"checkpoint-(\d{12})\.safetensors")
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Where the checkpoint of update `step` lies."""
+    return folder / f"checkpoint-{step:012}.safetensors"
+
+
+def save(folder: Path, snapshot: Snapshot) -> None:
+    """Write `snapshot`, and remove those before it but for the last. Raises StorageError; the older ones then stay."""
+    step = snapshot.told["step"]
+    path = path_of(folder, step)
+    try:
+        checksummed.write(path, snapshot.arrays, snapshot.told)
+        _read_back(path)
+        for _, old in [pair for pair in found(folder) if pair[0] < step][: 1 - KEEP]:
+            plain_files.unlink(old)
+    except (OSError, RunError) as error:
+        size = sum(array.nbytes for array in snapshot.arrays.values())
+        why = plain_files.reason(error)
+        raise StorageError(f"{path}: the checkpoint cannot be saved: {why}; it needs {size:,} bytes") from None
+
+
+def _read_back(path: Path) -> None:
+    try:
+        checksummed.read(path)
+    except (OSError, RunError):
+        with suppress(OSError):
+            plain_files.unlink(path)
+        raise
+
+
+def found(folder: Path) -> list[tuple[int, Path]]:
+    """The checkpoints of a run by update, oldest first. What a killed process left half-written is none of them.
+
+    Nor are links, and whatever else is no regular file.
+    """
+    matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return sorted((int(match[1]), path) for match, path in matches if match and plain_files.is_plain(path))
+
+
+def newest(folder: Path, run: str | None = None) -> tuple[Snapshot | None, dict[Path, str]]:
+    """The newest whole checkpoint, None where there is none, and what is wrong with newer ones.
+
+    `run` is what their value of that name must be: a checkpoint of another run is not taken.
+    Raises RunError where there are some, and none is whole, or where one may not be read.
+    """
+    complaints = {}
+    for step, path in reversed(found(folder)):
+        try:
+            snapshot = Snapshot(*checksummed.read(path))
+            told = snapshot.told.get("step"), snapshot.told.get("run")
+            if told == (step, run or told[1]):
+                return snapshot, complaints
+            complaints[path] = f"{path}: is a checkpoint of another run, or of another step"
+        except PermissionError as error:  # which is no damage
+            raise RunError(f"{path}: may not be read: {plain_files.reason(error)}; make it readable") from None
+        except (RunError, FileNotFoundError) as error:
+            complaints[path] = str(error)
+    if complaints:
+        first = next(iter(complaints.values()))
+        raise RunError(f"{folder}: none of its {len(complaints)} checkpoints is whole: {first}; train anew")
+    return None, complaints
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file that is not whole, so that it does not count as one; returns its new name. Raises OSError."""
+    return plain_files.set_aside(path, "damaged")
+
+
+class Saver:
+    """Saves snapshots in a thread of its own, the latest first; a failure surfaces at the next call and on close."""
+
+    def __init__(self, save: Callable[[Snapshot], None]):
+        self._save = save
+        self._waiting: Snapshot | None = None
+        self._error: StorageError | None = None
+        self._wake, self._closing = threading.Condition(), False
+        self._thread = threading.Thread(target=self._run, name="epochal-saver", daemon=True)
+        self._thread.start()
+
+    def submit(self, snapshot: Snapshot) -> None:
+        """Have `snapshot` saved; one that still waits is replaced by it."""
+        with self._wake:
+            self._waiting = snapshot
+            self._wake.notify_all()
+
+    def failure(self) -> StorageError | None:
+        """The failure of the last save that ended, once."""
+        with self._wake:
+            error, self._error = self._error, None
+            return error
+
+    def close(self) -> StorageError | None:
+        """Wait until all is saved, end the thread; the last failure, if it has not been told."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        self._thread.join()
+        return self.failure()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting is not None or self._closing)
+                snapshot, self._waiting = self._waiting, None
+            if snapshot is None:
+                return
+            error = None
+            try:
+                self._save(snapshot)
+            except StorageError as failed:
+                error = failed
+            except Exception as failed:  # a fault of ours must not end the thread in silence
+                error = StorageError(f"the checkpoint cannot be saved: {failed!r}")
+            with self._wake:
+                self._error = error

@@ -1,0 +1,261 @@
+"""Runs that are kept: train into a folder, go on where a run was left, open one that is done."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from epochal.runs import checkpoint, history, record
+from epochal.training import user_functions
+from epochal.models import parameters
+from epochal.system import checksummed
+from epochal.data.dataset import Dataset
+from epochal.errors import DataError, DivergedError, EpochalError, RecipeError, RunError, StorageError
+from epochal.training.fitted import Best, Epoch, Fit, Recorded
+from epochal.runs.writer import RunFolder, sweep
+from epochal.data.loading import load
+from epochal.system.lock import take_lock
+from epochal.models import Model
+from epochal.system.plain_files import reason
+from epochal.training.program import Program
+from epochal.training.recipe import Recipe
+from epochal.runs.run_code import RunCode
+from epochal.runs.run_record import REMEDY, DataRecord, RunRecord
+from epochal.training.training import Training, train
+
+log = logging.getLogger("epochal")
+
+
+def fit(
+    model: Model | Any,
+    data: Dataset,
+    recipe: Recipe | None = None,
+    *,
+    out: str | Path | None = None,
+    memory_bytes: int | None = None,
+) -> Fit:
+    """Train to the end and return the best on the validation split; with `out`, keep the run in that folder.
+
+    Raises what `train` raises, and RunError where the folder cannot be written. The `fit` of a DivergedError is the
+    best until then.
+    """
+    training = train(model, data, recipe, memory_bytes=memory_bytes)
+    if out is None:
+        for _ in training:
+            pass
+        return training.fit()
+    return _drained(RunFolder.create(Path(out), training))
+
+
+def _drained(folder: RunFolder) -> Fit:
+    training = folder.training
+    try:
+        with folder:
+            for _ in folder.moments():
+                pass
+    except DivergedError as error:
+        error.fit = training.fit(folder.path) if training.best else None
+        raise
+    return training.fit(folder.path)
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run taken up again: its folder, locked, and what is worth saying about it."""
+
+    folder: RunFolder
+    notes: tuple[str, ...]
+
+    def fit(self) -> Fit:
+        """Train to the end."""
+        return _drained(self.folder)
+
+
+def resume(
+    path: str | Path,
+    data: Dataset | None = None,
+    *,
+    model: Model | Any = None,
+    recipe: Recipe | None = None,
+    strict: bool = False,
+    trust: bool = False,
+    memory_bytes: int | None = None,
+) -> Resumed:
+    """Take up the run in `path` from its newest whole checkpoint, or from its beginning where there is none.
+
+    `data`, `model`, `recipe` and `trust` are needed where the folder cannot tell them, as for `load_run`. Another
+    machine, core count or version of JAX may change bits: a note says so, and `strict` refuses, before any code is
+    executed; it also refuses where a file of the user has changed since, though the text that the run keeps is used.
+    `memory_bytes` is what the rows may take on the device; left out: what they might before.
+    Raises RunError for what is no run, in use, damaged beyond its checkpoints, or other than it was; DataError.
+    """
+    path = Path(path)
+    RunRecord.read(path)  # what is no run gets no lock
+    lock = take_lock(path)
+    try:
+        told = RunRecord.read(path)
+        code = RunCode.opened(path, told, user_functions.NAMES + (("model",) if model is None else ()), trusted=trust)
+        notes = code.changed(strict=strict, given=model) + _differences(told.versions, strict, path)
+        recipe = code.recipe(recipe)
+        data = training_data(path) if data is None else data
+        _check_same(data, told.data, path)
+        functions, model = code.functions(recipe), code.model(model)
+        training = Training(model, data, recipe, memory_bytes or told.memory_bytes, functions)
+        sweep(path)
+        complaints = _restored(training, path, told)
+        for damaged, complaint in complaints.items():
+            aside = checkpoint.set_aside(damaged)
+            notes.append(f"{complaint}; it is called {aside.name} now, and an older checkpoint is used")
+        return Resumed(RunFolder(path, lock, training, told.keeping, told.code), tuple(notes))
+    except OSError as error:
+        lock.close()
+        raise StorageError(f"{path}: the run cannot be taken up: {reason(error)}") from None
+    except BaseException as error:
+        lock.close()
+        if _is_misfit(error, model):
+            raise RunError(f"{path / 'run.json'}: makes no sense: {error!r}; {REMEDY}") from None
+        raise
+
+
+def _restored(training: Training, path: Path, told: RunRecord) -> dict[Path, str]:
+    """Bring `training` to the newest whole checkpoint; what is wrong with newer ones. Raises RunError."""
+    run = record.run_sha256(training.model, training.recipe, training.data)
+    snapshot, complaints = checkpoint.newest(path, run)
+    if snapshot is None:
+        return complaints
+    source = training.model.source.reference
+    try:
+        state = checkpoint.STATE(snapshot.told, "")
+        training.restore(snapshot, history.read(path, state["epochs"], state["history"]))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        if source and isinstance(error, ValueError):
+            raise RunError(
+                f"{path}: does not fit the model {source}: {error}; resume it with the one it keeps"
+            ) from None
+        where = checkpoint.path_of(path, snapshot.told["step"])
+        raise RunError(f"{where}: is no checkpoint of this run: {error}; remove it, and an older one is used") from None
+    return complaints
+
+
+def _is_misfit(error: BaseException, model: Any) -> bool:
+    """Whether an error is one of Python's own, where no code of the user's could have raised it."""
+    own_code = isinstance(model, Model) and not model.built_in
+    return not own_code and isinstance(error, MISFITS) and not isinstance(error, EpochalError)
+
+
+MISFITS = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, ArithmeticError)
+"""What values raise that fit their own keys, and do not fit each other."""
+
+
+def _differences(then: Mapping[str, str], strict: bool, path: Path) -> list[str]:
+    differ = record.differences(then)
+    if differ and strict:
+        raise RunError(f"{path}: was begun elsewhere: {'; '.join(differ)}; resume it there, or without --strict")
+    return [f"bits may differ from an uninterrupted run: {'; '.join(differ)}"] if differ else []
+
+
+def load_run(
+    path: str | Path,
+    data: Dataset | None = None,
+    *,
+    model: Model | Any = None,
+    recipe: Recipe | None = None,
+    trust: bool = False,
+) -> Fit:
+    """Open a run folder: the best parameters, ready to predict.
+
+    `data` are needed to `test()` only, and must be those of the run. `model` and `recipe` are needed where the run's
+    model or its optimizer was given by value. A model of FILE.py:NAME is executed as the run keeps it, and a warning
+    says where the file has changed since; `model` takes the one of a file as it is now. What this user's runs have not
+    written is executed with `trust` alone.
+    Raises RunError for a folder that is no whole run, or whose code is not trusted, DataError for other data.
+    """
+    path = Path(path)
+    told = RunRecord.read(path)
+    try:
+        code = RunCode.opened(path, told, ("model",) if model is None else (), trusted=trust)
+        model, recipe, prepared = code.model(model), code.recipe(recipe), told.data.preparation
+        if data is not None:
+            _check_same(data, told.data, path)
+        for note in code.changed():
+            log.warning("%s: %s", path, note)
+        program = _program(model, recipe, told, path)
+        best, params = _read_best(path / "best.safetensors", program, told)
+        return Fit(
+            model, recipe, program, params, best, _history(path, told), told.steps, told.stopped or "interrupted",
+            prepared, dict(told.seconds), data, path, Recorded(told.data.fingerprint, told.data.origin),
+        )  # fmt: skip
+    except MISFITS as error:
+        if _is_misfit(error, model):
+            raise RunError(f"{path / 'run.json'}: makes no sense: {error!r}; {REMEDY}") from None
+        raise
+
+
+def _program(model: Model, recipe: Recipe, told: RunRecord, path: Path) -> Program:
+    prepared = told.data.preparation
+    try:
+        return Program(model, recipe, prepared.example_shape, len(prepared.classes), own=user_functions.NONE)
+    except RecipeError as error:
+        if not model.built_in:
+            raise
+        raise RunError(f"{path / 'run.json'}: makes no sense: {error}") from None
+
+
+def training_data(path: Path) -> Dataset:
+    """The data that a run was trained on, read again. Raises RunError, or DataError where they have changed."""
+    told = RunRecord.read(path).data
+    if told.origin is None:
+        raise RunError(f"{path}: was trained on arrays of a program, which are not kept; name data to score")
+    data = load(told.origin, told.preparation.reading)
+    _check_same(data, told, path)
+    return data
+
+
+def _check_same(data: Dataset, told: DataRecord, path: Path) -> None:
+    if data.fingerprint != told.fingerprint:
+        raise DataError(
+            f"{data.source}: these are not the data of {path}: their fingerprint is {data.fingerprint[:12]}…, "
+            f"the run's is {told.fingerprint[:12]}… ({told.source}); has the file changed?"
+        )
+
+
+def _read_best(path: Path, program: Program, run: RunRecord) -> tuple[Best, Any]:
+    """The best parameters, which must be those of this run.
+
+    While it goes on, `run.json` is older than they are; once it has ended, their digest is in it.
+    """
+    try:
+        named, told = checksummed.read(path)
+        found = record.BEST(told, "")
+    except FileNotFoundError:
+        raise RunError(f"{path}: is missing; the run ended before its first validation, train it again") from None
+    except PermissionError as error:
+        raise RunError(f"{path}: may not be read: {reason(error)}; make it readable for yourself") from None
+    except ValueError as error:
+        raise RunError(f"{path}: are no best parameters of epochal's: {error}; bring the file back") from None
+    if found["run"] != run.run_sha256:
+        raise RunError(
+            f"{path}: belongs to another run, of another model, recipe or data: {found['run'][:12]}…, this one is "
+            f"{run.run_sha256[:12]}…; bring its own file back, or train it again"
+        )
+    try:
+        params = parameters.unflatten(named, program.variable_shapes)
+    except ValueError as error:
+        raise RunError(f"{path}: holds another model's parameters: {error}") from None
+    if run.stopped and run.parameters_sha256 != (sha256 := parameters.sha256(params)):
+        raise RunError(
+            f"{path}: is not the file that this run ended with: the parameters have the SHA-256 {sha256[:12]}…, "
+            f"run.json says {str(run.parameters_sha256)[:12]}…; bring its own file back"
+        )
+    return Best(found["epoch"], found["step"], found["valid"]), params
+
+
+def _history(path: Path, told: RunRecord) -> tuple[Epoch, ...]:
+    if told.stopped is None:  # it goes on, or was killed: what is there so far
+        return history.so_far(path)
+    try:
+        return history.read(path, told.epochs, told.history_sha256)
+    except RunError as error:  # the parameters do not depend on it
+        log.warning("%s; the parameters are not concerned, the curve of this run is not whole", error)
+        return history.so_far(path)

@@ -1,0 +1,265 @@
+"""A run folder being written: nothing in it is ever half there, and what it holds is enough to go on.
+
+recipe.toml                the effective options; `epochal train --config` takes it back
+run.json                   model, recipe, data fingerprint, versions, and the outcome; it makes the folder a run
+history.jsonl              one line an epoch
+best.safetensors           the parameters with the best validation score
+checkpoint-N.safetensors   the whole state after update N; the newest two
+rows.safetensors           digests of the rows, by which they are recognised
+test-ledger.jsonl          one line for every opening of the test split
+code/                      the user's own files that were executed, where there are any (`keptcode`)
+lock                       who writes
+"""
+
+import logging
+import shlex
+import time
+from collections.abc import Generator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import tomli_w
+
+from epochal.system import atomic, json_file, plain_files, checksummed
+from epochal.runs import checkpoint, record
+from epochal.models import parameters
+from epochal.training import row_file
+from epochal.runs.checkpoint import Saver
+from epochal.runs.code_keeper import Keeper
+from epochal.errors import EpochalError, RunError, StorageError
+from epochal.training.fitted import Best
+from epochal.runs.history import History
+from epochal.runs.options import USUAL, Keeping
+from epochal.runs.kept_code import NAME as CODE
+from epochal.system.lock import NAME as LOCK
+from epochal.system.lock import Lock, check_free, take_lock
+from epochal.runs.run_record import FORMAT
+from epochal.training.snapshot import Snapshot
+from epochal.training.training import Moment, Training
+
+COST_SHARE = 50
+"""A save at a new best waits until this many times its own cost has passed, so that it costs at most 2 %."""
+WARNING_SECONDS = 10.0
+"""How often a disk that stays full is told of."""
+
+log = logging.getLogger("epochal")
+
+
+class RunFolder:
+    """The folder of a run that is going on. Whoever makes one holds its lock until `close`; `with` closes it."""
+
+    def __init__(self, path: Path, lock: Lock, training: Training, keeping: Keeping, code: Any = None):
+        """`code` is what the folder tells of code that it keeps already."""
+        self.path, self.lock, self.training, self.keeping = path, lock, training, keeping
+        self._best: Best | None = None
+        self._submitted, self._cost = time.monotonic(), 0.0
+        self._saved_best: Best | None = None
+        self._warned = -WARNING_SECONDS
+        self._run = record.run_sha256(training.model, training.recipe, training.data)
+        self._history = History(path, lock)
+        uses = {"model": training.model.source, **training.own.sources}
+        self._keeper = Keeper(path, uses, code)
+
+    @classmethod
+    def create(cls, path: Path, training: Training, keeping: Keeping = USUAL) -> "RunFolder":
+        """Make the folder of a new run. Raises RunError where there is a run in it, or something else."""
+        keeper = Keeper(path, {"model": training.model.source, **training.own.sources})
+        if path.is_dir():
+            _check_empty(path, keeper)  # before anything is written: what is refused stays as it is
+        lock = take_lock(path)
+        try:
+            _check_empty(path, keeper)
+            folder = cls(path, lock, training, keeping)
+            folder._begin()
+        except OSError as error:
+            lock.close()
+            raise StorageError(f"{path}: the run cannot be written: {plain_files.reason(error)}") from None
+        except BaseException:
+            lock.close()
+            raise
+        return folder
+
+    def moments(self) -> Generator[Moment]:
+        """The training's moments, each recorded before it is passed on; however it ends, the state is saved."""
+        self._write_description()  # says again that the run is not over
+        self._history.begin(self.training.epochs)
+        saver, whole = Saver(self._save), True
+        iterator = self.training.moments()
+        try:
+            while True:
+                whole = False  # while a stretch runs, the state is in the compiled program's hands
+                moment = next(iterator, None)
+                whole = True
+                if moment is None:
+                    return
+                if moment.epoch:
+                    self._history.add(moment.epoch)
+                self._heed(self._history.write() or saver.failure() or self._keep_code())
+                if self._due() and self._history.whole:
+                    self._submit(saver)
+                yield moment
+        finally:
+            self._end(saver, whole)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self.lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _due(self) -> bool:
+        since = time.monotonic() - self._submitted
+        better = self.training.best is not self._best and since >= COST_SHARE * self._cost
+        return better or since >= self.keeping.checkpoint_seconds
+
+    def _submit(self, saver: Saver) -> None:
+        begun = time.monotonic()
+        saver.submit(self._snapshot())
+        self._best, self._submitted = self.training.best, time.monotonic()
+        self._cost = max(self._cost, self._submitted - begun)
+
+    def _snapshot(self) -> Snapshot:
+        arrays, told = self.training.snapshot()
+        return Snapshot(arrays, told | {"run": self._run, "history": self._history.sha256})
+
+    def _save(self, snapshot: Snapshot) -> None:
+        """In the saver's thread: the checkpoint, and the best parameters where they are new. Raises StorageError."""
+        begun = time.monotonic()
+        self.lock.check()
+        self._history.sync()  # a checkpoint counts the epochs before it, so they must be there
+        checkpoint.save(self.path, snapshot)
+        if snapshot.told["best"] is not None:
+            epoch, step, wrong = snapshot.told["best"]
+            named = {n.removeprefix("best."): array for n, array in snapshot.arrays.items() if n.startswith("best.")}
+            self._save_best(Best(epoch, step, self.training.valid_score(wrong)), named)
+        self._cost = max(self._cost, time.monotonic() - begun)
+
+    def _save_best(self, best: Best, named: dict[str, np.ndarray]) -> None:
+        if best == self._saved_best:
+            return
+        path = self.path / "best.safetensors"
+        try:
+            checksummed.write(path, named, record.best_json(best) | {"run": self._run})
+            self._saved_best = best
+        except OSError as error:
+            raise StorageError(f"{path}: the best parameters cannot be saved: {plain_files.reason(error)}") from None
+
+    def _heed(self, error: StorageError | None) -> None:
+        if error is None:
+            return
+        if self.keeping.on_storage_error == "stop":
+            self.training.stop("storage")
+            raise error
+        if time.monotonic() - self._warned >= WARNING_SECONDS:
+            log.warning("%s; the run goes on and tries again", error)
+            self._warned = time.monotonic()
+        self._best = None
+
+    def _end(self, saver: Saver, whole: bool) -> None:
+        failure: EpochalError | None = None
+        stopped = self.training.stopped == "storage"  # for a reason that is told already
+        try:
+            if whole and not stopped:
+                self._save_last(saver)
+        except EpochalError as error:
+            failure = error
+        finally:
+            saver.close()
+        try:
+            self._save_outcome()  # also where the state is lost: a run that diverged keeps its best
+        except StorageError as error:
+            failure = failure or (None if stopped else error)
+        if failure:
+            raise failure
+
+    def _save_last(self, saver: Saver) -> None:
+        """The state at the end. Raises DivergedError where it is not finite, StorageError."""
+        failure = self._history.write()
+        if failure is None:
+            self._submit(saver)
+        if saver.close() or failure:  # once more, in the open: what fails now is lost
+            failure = self._history.write()
+            if failure:
+                raise failure
+            self._save(self._snapshot())
+
+    def _save_outcome(self) -> None:
+        self.lock.check()
+        if self.training.best is not None:
+            self._save_best(self.training.best, parameters.flatten(self.training.params))
+        self._write_description()
+
+    def _write_description(self) -> None:
+        try:
+            atomic.write_json(self.path / "run.json", self._describe())
+        except OSError as error:
+            raise StorageError(f"{self.path / 'run.json'}: cannot be written: {plain_files.reason(error)}") from None
+
+    def _begin(self) -> None:
+        sweep(self.path)
+        self._keeper.sweep()
+        training = self.training
+        options = record.model_options(training.model) | training.recipe.to_dict()
+        if training.data.origin:
+            options = {"data": training.data.origin} | training.data.reading.to_dict() | options
+        # A name of a folder may hold what no comment can.
+        recipe = shlex.quote(str(self.path / "recipe.toml")) if str(self.path).isprintable() else "recipe.toml"
+        text = f"# Options of this run: epochal train --config {recipe} repeats it.\n"
+        row_file.write(self.path, training.data)
+        atomic.write(self.path / "recipe.toml", (text + tomli_w.dumps(options)).encode())
+        atomic.write_json(self.path / "run.json", self._describe())
+
+    def _keep_code(self) -> StorageError | None:
+        """Keep what was imported in the middle of a run; what could not be written."""
+        if self._keeper.has_grown():
+            try:
+                self._write_description()
+            except StorageError as error:
+                return error
+        return None
+
+    def _describe(self) -> dict[str, Any]:
+        history = {"epochs": len(self.training.epochs), "sha256": self._history.sha256}
+        kept = {"history": history, "keeping": asdict(self.keeping), "code": self._keeper.keep()}
+        told = {"format": FORMAT} | record.training_json(self.training) | kept | {"versions": record.versions()}
+        return json_file.sealed(told)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers have left in a run folder whose lock is held. Raises OSError."""
+    atomic.sweep(path, r"recipe\.toml", r"run\.json", r"history\.jsonl", r"[\w-]+\.safetensors")
+
+
+def _check_empty(path: Path, keeper: Keeper) -> None:
+    """Raise RunError where a folder holds more than what a training leaves that was killed before it was a run."""
+    try:
+        others = sorted(e.name for e in path.iterdir() if e.name != LOCK and not atomic.is_temporary(e.name))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be looked into: {plain_files.reason(error)}; name another folder") from None
+    ours = [name for name in ("recipe.toml", row_file.NAME) if plain_files.is_plain(path / name)]
+    if "run.json" in others:
+        check_free(path)
+        raise RunError(f"{path}: holds a run; go on with `epochal resume {path}`, or name another folder with --out")
+    others = [name for name in others if name not in ours and not (name == CODE and keeper.is_own())]
+    if others:
+        raise RunError(f"{path}: is not empty (it holds {others[0]}); name another folder with --out")
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """`parent`/`name`-N with the first number that is free; made here, so that two runs never get the same one."""
+    for number in range(1, 1_000_000):
+        path = parent / f"{name}-{number}"
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"{path}: the run folder cannot be made: {error.strerror}; name one with --out") from None
+    raise RunError(f"{parent}: a million runs are called {name}; name another with --out")

@@ -1,0 +1,292 @@
+"""Rows that do not fit the host's memory, in entries of the user's cache, each there whole or not at all.
+
+    <cache>/rows/seal.key              32 random bytes of this user's
+    <cache>/rows/<key>/entry.json      what the entry holds; bytes and SHA-256 of each file beside it; an HMAC over both
+    <cache>/rows/<key>/cells, rows, …  numbers alone
+    <cache>/rows/.<key>.….part/        being made: whoever makes it holds the lock in it
+
+The key is a SHA-256 over the sources' paths, sizes, times and inodes and over how they are read, so an entry is never
+out of date. One whose files are not as they were left, or that was not sealed here, is made anew.
+"""
+
+import errno
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from epochal.errors import DataError, option
+from epochal.system import cache_folder, lock
+from epochal.system.cache_folder import Folder
+from epochal.system.memory import format_bytes
+
+_FORMAT = 3
+"""Raised whenever a reader makes other numbers of the same file."""
+
+_ENTRY, _LOCK, _SEAL = "entry.json", "lock", "seal.key"
+_SEAL_BYTES = 32
+_MOST_ENTRY_BYTES = 1 << 30  # texts of columns are in it
+_PART = re.compile(r"\.[0-9a-f]{32}\.[A-Za-z0-9_]+\.part")
+_NAME = re.compile(r"entry\.json|lock|[a-z]+")
+_TRIES = 100
+_YOUNG_SECONDS = 600
+_PIECE = 1 << 22
+
+_checked: set[tuple[Any, ...]] = set()
+"""Files whose content this process has seen to have its digest: device, inode, size, both times, digest."""
+
+
+def folder() -> Path:
+    """Where entries are."""
+    return cache_folder.cache_folder() / "rows"
+
+
+def key(told: Any) -> str:
+    """The name of the entry that is made of what `told`, a tree of plain values, says."""
+    text = json.dumps([_FORMAT, sys.byteorder, told], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def digest(paths: Iterable[str]) -> str:
+    """SHA-256 over `states` of very many files. Raises DataError."""
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(json.dumps(states([Path(path)])).encode())
+    return found.hexdigest()
+
+
+def states(paths: Sequence[Path]) -> list[list[Any]]:
+    """Path, size, times and inode of each file, for a key. Raises DataError.
+
+    A program can set the time of a file's content back, as copying does, but not the time of its last change.
+    """
+    found = []
+    for path in paths:
+        try:
+            told = path.stat()
+            found.append([str(path.resolve()), told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino])
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot be read: {error.strerror or error}; check its path and permissions"
+            ) from None
+    return found
+
+
+def unchanged(paths: Sequence[Path], then: Sequence[Any]) -> None:
+    """Raise DataError where a file is not as `states` found it."""
+    for path, before, now in zip(paths, then, states(paths), strict=True):
+        if before != now:
+            what = f"it had {before[1]:,} bytes, now {now[1]:,}" if before[1] != now[1] else "its times are others"
+            raise DataError(f"{path}: the file has changed while it was read: {what}; begin again when it is complete")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry that is whole: its folder, what its maker told of it, and the bytes that it takes."""
+
+    folder: Path
+    told: dict[str, Any]
+    bytes: int
+
+    def note(self, what: str, limit: int | None = None) -> str:
+        """What is kept, and where; `limit` bytes are granted, or what is left of them was too small."""
+        most = "is left of" if limit is None else f"{format_bytes(limit)},"
+        return (
+            f"{what} more than {most} the memory granted for reading: kept in {self.folder}, "
+            f"{format_bytes(self.bytes)}; remove that folder to free the disk"
+        )
+
+
+def find(key: str) -> Entry | None:
+    """The entry, None where there is none or it is not as it was left. Raises DataError where no cache is to be had."""
+    place = folder()
+    try:
+        with Folder.opened(place) as root:
+            return _found(root, key)
+    except (OSError, DataError):  # nothing is read from a folder of others; whoever makes an entry is told
+        return None
+
+
+def _found(root: Folder, key: str) -> Entry | None:
+    """Whatever is wrong with an entry, it is None."""
+    try:
+        seal = _read(root.open(_SEAL), _SEAL_BYTES)
+        with root.sub(key) as place:
+            found = json.loads(_read(place.open(_ENTRY), _MOST_ENTRY_BYTES))
+            told, files = found["told"], found["files"]
+            if not hmac.compare_digest(found["hmac"], _sealed(seal, key, told, files)):
+                return None
+            if not all(_is_as_left(place, name, *about) for name, about in files.items()):
+                return None
+            return Entry(place.path, told, sum(size for size, _ in files.values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+class Making:
+    """An entry that is being made, in a folder that `folder` names."""
+
+    def __init__(self, key: str):
+        """Raises OSError, DataError."""
+        self.key = key
+        with Folder.opened(folder(), make=True) as root:
+            _sweep(root)
+            self._seal = _seal(root)
+            for _ in range(_TRIES):
+                self.name = f".{key}.{secrets.token_hex(6)}.part"
+                root.mkdir(self.name)
+                self.folder = root.path / self.name
+                self._lock: IO[str] = _locked(root, self.name)
+                with suppress(OSError), root.sub(self.name) as place:
+                    lock.take(self._lock)
+                    if os.path.samestat(place.stat(_LOCK), os.fstat(self._lock.fileno())):
+                        return
+                self._lock.close()  # another maker took it for a left-over in the instant before the lock
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    def publish(self, told: dict[str, Any], digests: Mapping[str, str]) -> Entry:
+        """The entry, whole: this one, or that of another maker who was faster. Raises DataError.
+
+        `digests` are the SHA-256 of its files, found while they were written.
+        """
+        try:
+            with Folder.opened(folder()) as root:
+                with root.sub(self.name) as place:
+                    self._complete(place, told, digests)
+                for _ in range(5):  # two who replace a damaged entry may get in each other's way
+                    with suppress(OSError):
+                        root.rename(self.name, self.key)
+                    if found := _found(root, self.key):
+                        return found
+                    with suppress(OSError):
+                        aside = f".{self.key}.{os.getpid()}_{time.monotonic_ns()}.part"
+                        root.rename(self.key, aside)
+                        _remove(root, aside)
+        except OSError as error:
+            raise _unusable(self.folder, error) from None
+        raise DataError(f"{folder() / self.key}: cannot be put there; remove that folder, and try again")
+
+    def end(self) -> None:
+        """Remove what is not published, and let go of the lock."""
+        with suppress(OSError, DataError), Folder.opened(folder()) as root:
+            _remove(root, self.name)
+            self._lock.close()
+            with root.sub(self.key) as place:
+                place.unlink(_LOCK)
+        self._lock.close()
+
+    def _complete(self, place: Folder, told: dict[str, Any], digests: Mapping[str, str]) -> None:
+        files = {}
+        for name, digest in digests.items():
+            found = place.stat(name)
+            files[name] = [found.st_size, digest]
+            _checked.add(_identity(found, digest))  # written a moment ago
+        content = {"told": told, "files": files, "hmac": _sealed(self._seal, self.key, told, files)}
+        with os.fdopen(place.open(_ENTRY, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="ascii") as file:
+            file.write(json.dumps(content))
+
+
+@contextmanager
+def making(key: str) -> Iterator[Making]:
+    """Make an entry; nothing is left of it unless it is published. Raises DataError where the cache is no use."""
+    try:
+        begun = Making(key)
+    except OSError as error:
+        raise _unusable(folder(), error) from None
+    try:
+        yield begun
+    finally:
+        begun.end()
+
+
+def _unusable(place: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{place}: rows that do not fit the memory granted cannot be kept there ({error.strerror or error}); make room "
+        f"or mend its permissions, name another folder with EPOCHAL_CACHE, or grant more with {option('host_memory')}"
+    )
+
+
+def _locked(root: Folder, name: str) -> IO[str]:
+    with root.sub(name) as place:
+        return os.fdopen(place.open(_LOCK, os.O_RDWR | os.O_CREAT), "r+", encoding="utf-8")
+
+
+def _seal(root: Folder) -> bytes:
+    """The key of this cache, made where there is none. Raises OSError."""
+    with os.fdopen(root.open(_SEAL, os.O_RDWR | os.O_CREAT), "r+b") as file:
+        lock.wait(file.fileno())
+        found = file.read(_SEAL_BYTES + 1)
+        if len(found) != _SEAL_BYTES:  # new, or damaged: entries that were sealed with it are made anew
+            found = secrets.token_bytes(_SEAL_BYTES)
+            file.seek(0)
+            file.truncate()
+            file.write(found)
+            file.flush()
+        return found
+
+
+def _sealed(seal: bytes, key: str, told: Any, files: Any) -> str:
+    return hmac.new(seal, json.dumps([key, told, files], sort_keys=True).encode(), "sha256").hexdigest()
+
+
+def _read(handle: int, most: int) -> bytes:
+    with os.fdopen(handle, "rb") as file:
+        found = file.read(most + 1)
+    if len(found) > most:
+        raise ValueError
+    return found
+
+
+def _identity(found: os.stat_result, digest: str) -> tuple[Any, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, digest
+
+
+def _is_as_left(place: Folder, name: str, size: int, digest: str) -> bool:
+    """Whether a file has the size and the content that it was published with: it is read once in a process."""
+    if not _NAME.fullmatch(name):
+        return False
+    with os.fdopen(place.open(name), "rb") as file:
+        found = os.fstat(file.fileno())
+        if found.st_size != size:
+            return False
+        if (identity := _identity(found, digest)) not in _checked:
+            content = hashlib.sha256()
+            while piece := file.read(_PIECE):
+                content.update(piece)
+            if content.hexdigest() != digest:
+                return False
+            _checked.add(identity)
+    return True
+
+
+def _sweep(root: Folder) -> None:
+    """Remove what makers left who were killed: nobody holds its lock."""
+    for name in root.names():
+        if not _PART.fullmatch(name):
+            continue
+        with suppress(OSError), root.sub(name) as place:
+            if _LOCK not in place.names() and time.time() - root.stat(name).st_mtime < _YOUNG_SECONDS:
+                continue  # its maker is about to take the lock
+            with _locked(root, name) as file:
+                lock.take(file)
+                _remove(root, name)
+
+
+def _remove(root: Folder, name: str) -> None:
+    """Remove a folder of ours with the files of ours in it, and nothing else: a link stays, and what it leads to."""
+    with suppress(OSError):
+        with root.sub(name) as place:
+            for file in place.names():
+                if _NAME.fullmatch(file):
+                    with suppress(OSError):
+                        place.unlink(file)
+        root.rmdir(name)

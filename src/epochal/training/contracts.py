@@ -1,0 +1,125 @@
+"""What a model and the functions of one's own must keep to: looked at by shapes alone, before anything is computed."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from epochal.errors import EpochalError, RecipeError
+from epochal.models import Model, Variables, computed, joined, parted
+from epochal.models.parameters import path_name
+from epochal.system import user_file
+from epochal.training import losses
+from epochal.training.step import Step
+
+
+@lru_cache(maxsize=256)
+def check(step: Step, example_shape: tuple[int, ...], classes: int, dtype: str, batch_size: int) -> None:
+    """Trace what is the user's own with the shapes of a minibatch; the compute dtype must be enabled.
+
+    Raises RecipeError that names the function, what it gave, what is wanted, and what to do.
+    """
+    x = jax.ShapeDtypeStruct((batch_size, *example_shape), np.dtype(dtype))
+    y = jax.ShapeDtypeStruct((batch_size,), np.dtype(np.int32))
+    logits = jax.ShapeDtypeStruct((batch_size, classes), x.dtype)
+    variables = _variables(step.model, example_shape, classes, x.dtype)
+    _check_model(step.model, variables, x, logits)
+    if step.objective.loss is not losses.nll_of_logits:
+        loss = _traced("loss", step.objective.loss, logits, y)
+        what = "one loss a row, of which epochal takes the mean: return it before any mean or sum"
+        _check_array("loss", "it returns", loss, logits.shape[:1], x.dtype, what)
+    if step.augment is not None:
+        one = jax.ShapeDtypeStruct(example_shape, x.dtype)
+        augmented = _traced("augment", step.augment, _key(), one)
+        _check_array("augment", "it returns", augmented, one.shape, x.dtype, "one example of the same shape as it got")
+    if not isinstance(step.optimizer, str):
+        _check_optimizer(step.optimizer, parted(variables).params)
+
+
+def _key() -> Any:
+    return jax.eval_shape(lambda: jax.random.key(0))
+
+
+def _variables(model: Model, example_shape: tuple[int, ...], classes: int, dtype: np.dtype) -> Any:
+    """What `init` returns, by shape, in the compute dtype."""
+    place = f"model {model.name}: init"
+    found = _traced(place, lambda key: model.init(key, example_shape, classes), _key())
+    params, model_state = parted(found)
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise RecipeError(f"{place}: returns no parameters; return a pytree of floating-point arrays")
+    for path, leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise RecipeError(
+                f"{place}: {path_name(path) or 'the parameter'} is {leaf.dtype}, expected floating-point numbers; keep "
+                f"what is not trained out of the parameters, or cast it"
+            )
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, computed(leaf, dtype)), Variables(params, model_state)
+    )
+    return joined(*shapes)
+
+
+def _check_model(model: Model, variables: Any, x: Any, logits: Any) -> None:
+    place, wanted = f"model {model.name}", "rows × classes, in the compute dtype"
+    found = _traced(f"{place}: logits", model.logits, variables, x)
+    _check_array(f"{place}: logits", f"for x of shape {list(x.shape)} it returns", found, logits.shape, x.dtype, wanted)
+    model_state = parted(variables).model_state
+    if model.forward is None:
+        if jax.tree.leaves(model_state):
+            raise RecipeError(f"{place}: init returns statistics, but there is no forward that changes them; give one")
+        return
+    place += ": forward"
+    found = _traced(place, model.forward, variables, x, _key())
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise RecipeError(f"{place}: must return (logits, statistics), got {type(found).__name__}; () for none")
+    _check_array(place, "its logits are", found[0], logits.shape, x.dtype, wanted)
+    same = jax.tree.structure(found[1]) == jax.tree.structure(model_state)
+    if not same or [a.shape for a in jax.tree.leaves(found[1])] != [a.shape for a in jax.tree.leaves(model_state)]:
+        raise RecipeError(
+            f"{place}: returns the statistics {_form(found[1])}, but init returned {_form(model_state)}; return them "
+            f"in the form of init's, () for none"
+        )
+
+
+def _check_optimizer(optimizer: Any, params: Any) -> None:
+    opt_state = _traced("optimizer: init", optimizer.init, params)
+    found = _traced("optimizer: update", optimizer.update, params, opt_state, params)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise RecipeError(f"optimizer: update must return (updates, state), got {type(found).__name__}; see optax")
+    for name, given, wanted in (("updates", found[0], params), ("state", found[1], opt_state)):
+        if _form(given) != _form(wanted):
+            raise RecipeError(
+                f"optimizer: update returns {name} {_form(given)}, expected {_form(wanted)}; it must keep the form "
+                f"that it was given"
+            )
+
+
+def _form(tree: Any) -> str:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    shown = [f"{path_name(path)} {leaf.dtype}{list(leaf.shape)}".strip() for path, leaf in leaves[:4]]
+    return f"({', '.join(shown)}{', …' if len(leaves) > 4 else ''})"
+
+
+def _check_array(place: str, says: str, found: Any, shape: tuple[int, ...], dtype: np.dtype, wanted: str) -> None:
+    if not hasattr(found, "shape") or not hasattr(found, "dtype"):
+        raise RecipeError(f"{place}: {says} {type(found).__name__}, expected an array {dtype}{list(shape)}: {wanted}")
+    if tuple(found.shape) != tuple(shape) or found.dtype != dtype:
+        raise RecipeError(
+            f"{place}: {says} {found.dtype}{list(found.shape)}, expected {dtype}{list(shape)}; it wants {wanted}"
+        )
+
+
+def _traced(place: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The shapes that `function` returns; what it raises is told with the line of the user's file."""
+    try:
+        return jax.eval_shape(function, *arguments)
+    except EpochalError:
+        raise
+    except Exception as error:
+        arrays = [of for of in arguments if isinstance(of, jax.ShapeDtypeStruct) and of.ndim]
+        given = " for " + " and ".join(f"{of.dtype}{list(of.shape)}" for of in arrays) if arrays else ""
+        raise RecipeError(f"{place}: fails{given}: {user_file.told(error)}; mend it") from error

@@ -1,0 +1,228 @@
+"""What a run has produced: the best parameters on the validation split, and everything needed to use and judge them."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from epochal.data.dataset import Dataset, Split
+from epochal.data.known_rows import KnownRows
+from epochal.data.options import Reading
+from epochal.data.preparation import Preparation, Prepared, prepare
+from epochal.data.preprocessing import Preprocessing
+from epochal.errors import DataError, DataWarning, RunError
+from epochal.models import Model, parameters
+from epochal.training import ledger, row_file
+from epochal.training.program import Program
+from epochal.training.recipe import Recipe
+from epochal.training.score import Score
+
+
+class Best(NamedTuple):
+    """The best validation score of a run and where it was reached: epoch and step count from 1."""
+
+    epoch: int
+    step: int
+    valid: Score
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after an epoch, all on the host.
+
+    `loss` is the mean over the epoch's rows of what is minimised (penalties included), each minibatch taken before its
+    update. `valid` is the epoch's last validation score, None where patience ran out before any; `validations` are all
+    of them as (step, wrong). `best` tells whether one of them was the best so far. `seconds` include the validations.
+
+    >>> print(Epoch(7, 700, 0.03124, Score(187, 10_000), True, ((700, 187),), 1.5))
+    epoch 7 · loss 0.0312 · valid 187 / 10,000 (1.87 %) · best
+    """
+
+    epoch: int
+    step: int
+    loss: float
+    valid: Score | None
+    best: bool
+    validations: tuple[tuple[int, int], ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        parts = [f"epoch {self.epoch}", f"loss {self.loss:.4f}"]
+        parts += [f"valid {self.valid}"] if self.valid else []
+        return " · ".join(parts + (["best"] if self.best else []))
+
+
+class Recorded(NamedTuple):
+    """What a run folder keeps of its data, to find them again."""
+
+    fingerprint: str
+    origin: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A trained classifier: the parameters with the best validation score, and the record of the run.
+
+    `params` are host arrays in the model's own structure (`Variables` of one that keeps statistics); `stopped` is
+    patience, epochs, interrupted, diverged, or caller where the user stopped iterating. `data` is None where a saved
+    run was opened without its data; `recorded` then says which they were.
+    """
+
+    model: Model
+    recipe: Recipe
+    program: Program
+    params: Any
+    best: Best
+    epochs: Sequence[Epoch]
+    steps: int
+    stopped: str
+    preparation: Preparation
+    seconds: dict[str, float] = field(default_factory=dict)
+    data: Dataset | None = None
+    folder: Path | None = None
+    recorded: Recorded | None = None
+
+    def __repr__(self) -> str:
+        best = f"best validation {self.best.valid} at epoch {self.best.epoch:,} of {len(self.epochs):,}"
+        keys = self.data.test.opens if self.data else ()
+        opened = ledger.opened(self.folder, keys, self.parameters_sha256)
+        kept = f", in {self.folder}" if self.folder else ""
+        return f"Fit({self.model!r}, {best}, stopped by {self.stopped}, test {opened}{kept})"
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of the data that the run was trained on."""
+        return self.data.fingerprint if self.data else self.recorded.fingerprint if self.recorded else None
+
+    @property
+    def origin(self) -> str | None:
+        """The path or name of the data that the run was trained on; None for arrays of a program."""
+        return self.data.origin if self.data else self.recorded.origin if self.recorded else None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the codes that `predict` gives."""
+        return self.preparation.classes
+
+    @property
+    def divisor(self) -> float:
+        """What stored features are divided by."""
+        return self.preparation.divisor
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How the columns of a table became features; None for a model that was trained on arrays."""
+        return self.preparation.preprocessing
+
+    @cached_property
+    def known_rows(self) -> KnownRows | None:
+        """Digests of the rows of this run; None where neither its data nor its folder tell."""
+        if self.data is not None:
+            return self.data.known_rows
+        return row_file.read(self.folder, self.fingerprint) if self.folder else None
+
+    def predict_proba(self, x: Any, *, divisor: float | None = None) -> np.ndarray:
+        """p(class | x) of every row: [rows, classes] in the compute dtype.
+
+        `x` is a frame (pandas, polars, Arrow), a mapping of columns, a path, or an array [rows, *example_shape] as it
+        was in training, not yet divided or standardised; or a `Split` of a data set. A model that was trained on a
+        table prepares columns as it did then; an array stands for its columns, in their order. `divisor` says what
+        features are to be divided by where they are of another kind than in training (1: they are scaled already).
+
+        What is left out, converted or guessed is warned of (`DataWarning`). Raises DataError for rows that are not like
+        those of training.
+
+        >>> import epochal
+        >>> x = [[(-1) ** i + i / 100] for i in range(36)]
+        >>> data = epochal.load((x, ["yes", "no"] * 18))
+        >>> fit = epochal.fit(epochal.logistic(), data, epochal.Recipe(learning_rate=1.0, epochs=50))
+        >>> fit.predict([[-0.9], [0.95]], names=True)
+        array(['no', 'yes'], dtype='<U3')
+        """
+        return self._probabilities(x, divisor)
+
+    def _probabilities(self, x: Any, divisor: float | None) -> np.ndarray:
+        prepared = self.prepare(x, given=Reading(divisor=divisor))
+        for note in prepared.notes:
+            warnings.warn(note, DataWarning, stacklevel=3)
+        return self.probabilities(prepared.split)
+
+    def prepare(self, source: Any, **options: Any) -> Prepared:
+        """The rows of `source` as this model wants them; `options` are those of `epochal.data.preparation.prepare`."""
+        return prepare(source, self.preparation, known=lambda: self.known_rows, **options)
+
+    def probabilities(self, split: Split) -> np.ndarray:
+        """p(class | x) of every row of a split, which brings its own divisor; its labels are not looked at."""
+        if split.example_shape != self.program.example_shape:
+            raise DataError(
+                f"predict: examples have shape {list(split.example_shape)}, but the model was trained on "
+                f"{list(self.program.example_shape)}; bring them to that shape"
+            )
+        if len(split) == 0:
+            return np.zeros((0, len(self.classes)), self.recipe.dtype)
+        return self.program.probabilities(self.params, self.program.place(split))
+
+    def predict(self, x: Any, *, names: bool = False, divisor: float | None = None) -> np.ndarray:
+        """The most probable class of each row, of equally probable ones the first; `x` is what `predict_proba` takes.
+
+        int32 codes [rows], the places of the classes in `fit.classes`; with `names` the names themselves, as text.
+        """
+        codes = self._probabilities(x, divisor).argmax(axis=1).astype(np.int32)
+        return np.array(self.classes)[codes] if names else codes
+
+    def score(self, rows: Any, *, divisor: float | None = None) -> Score:
+        """Zero-one loss over all `rows`: a Split, or what `predict_proba` takes, with labels as (x, y) or in a column.
+
+        Rows of a test split, or of this run's test split in whatever form, are an opening of it: the ledgers count it.
+        """
+        prepared = self.prepare(rows, labelled=True, given=Reading(divisor=divisor))
+        for note in prepared.notes:
+            warnings.warn(note, DataWarning, stacklevel=2)
+        return self.opened(prepared.split)
+
+    def opened(self, split: Split) -> Score:
+        """The score of a split. The ledgers keep it where it holds test rows: there is no other door to those."""
+        if split.example_shape != self.program.example_shape:
+            raise DataError(
+                f"score: examples have shape {list(split.example_shape)}, but the model was trained on "
+                f"{list(self.program.example_shape)}; bring them to that shape"
+            )
+        score = self.program.count_errors(self.params, self.program.place(split))[0]
+        if keys := self._ledger_keys(split):
+            ledger.record(self.folder, keys, score, self.parameters_sha256, whole=bool(split.opens))
+        return score
+
+    def _ledger_keys(self, split: Split) -> tuple[str, ...]:
+        """The ledgers of the test rows in a split: those that it names, or those of this run whose rows it holds."""
+        if (
+            split.opens
+            or self.known_rows is None
+            or (self.data and (split is self.data.valid or split is self.data.train))
+        ):
+            return split.opens
+        return self.ledger_keys if self.known_rows.count(split.x).test else ()
+
+    @cached_property
+    def ledger_keys(self) -> tuple[str, ...]:
+        """The ledgers of this run's own test split; none where neither its data nor its folder tell."""
+        if self.data is not None:
+            return self.data.ledger_keys
+        return row_file.ledger_keys(self.folder, self.fingerprint) if self.folder else ()
+
+    def test(self) -> Score:
+        """Open the test split and score it. The ledger of its rows, and that of a run folder, keep that it was done.
+
+        Validation has chosen; a test score is for the report alone. Choosing by it makes it a second validation split.
+        """
+        if self.data is None:
+            raise RunError("test: the data of this run are not loaded; open it with epochal.load_run(RUN, data)")
+        return self.opened(replace(self.data.test, opens=self.data.ledger_keys))
+
+    @property
+    def parameters_sha256(self) -> str:
+        """SHA-256 over the bytes of the best parameters, arrays in the order of their names."""
+        return parameters.sha256(self.params)
