@@ -28,24 +28,24 @@ _DTYPES = {
 _MOST_HEADER = 32 << 20
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray], told: Mapping[str, Any]) -> None:
-    """Put `arrays` and the JSON values `told` at `path`, whole or not at all. Raises OSError."""
-    text = json.dumps(told, sort_keys=True)
+def write(path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+    """Write `arrays` and the JSON `values` to `path`, whole or not at all. Raises OSError."""
+    text = json.dumps(values, sort_keys=True)
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
-    content = safetensors.numpy.save(contiguous, {"told": text, "sha256": _seal(contiguous, text)})
+    content = safetensors.numpy.save(contiguous, {"values": text, "sha256": _seal(contiguous, text)})
     atomic.write(path, content)
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What `write` put there. Raises RunError where a bit of it differs, FileNotFoundError where there is nothing.
+    """The arrays and the values of a file. Raises RunError where a bit of it differs, FileNotFoundError where there is nothing.
 
     PermissionError where it may not be read: such a file is not damaged.
     """
     try:
         header, content = _parts(path)
         metadata = header.pop("__metadata__")
-        text, seal = metadata["told"], metadata["sha256"]
-        arrays = {name: _array(told, content) for name, told in header.items()}
+        text, seal = metadata["values"], metadata["sha256"]
+        arrays = {name: _array(entry, content) for name, entry in header.items()}
         if sum(array.nbytes for array in arrays.values()) != len(content):
             raise ValueError("its arrays do not fill it")
     except (FileNotFoundError, PermissionError):
@@ -55,12 +55,12 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if not isinstance(text, str) or _seal(arrays, text) != seal:
         raise RunError(f"{path}: its SHA-256 is not the one it was written with; the file is damaged")
     try:
-        told = json_file.parse(text.encode())
-        if not isinstance(told, dict):
+        values = json_file.parse(text.encode())
+        if not isinstance(values, dict):
             raise ValueError("its values are no object")
     except ValueError as error:
         raise RunError(f"{path}: cannot be read: {error}; the file is damaged, or none of epochal's") from None
-    return arrays, told
+    return arrays, values
 
 
 def _parts(path: Path) -> tuple[dict[str, Any], bytes]:
@@ -79,7 +79,7 @@ def _parts(path: Path) -> tuple[dict[str, Any], bytes]:
             raise ValueError(
                 f"it holds {format_bytes(left)}, more than the {format_bytes(free)} of memory that is free"
             )
-        if sum(_bytes(told) for name, told in header.items() if name != "__metadata__") != left:
+        if sum(_bytes(entry) for name, entry in header.items() if name != "__metadata__") != left:
             raise ValueError(f"its arrays would not fill its {left:,} bytes")
         return header, _take(file, left)
     finally:
@@ -95,9 +95,9 @@ def _take(file: int, count: int) -> bytes:
     return content  # pyrefly: ignore
 
 
-def _bytes(told: Any) -> int:
+def _bytes(entry: Any) -> int:
     """The size of an array by its header. Raises KeyError, TypeError, ValueError."""
-    shape, name = told["shape"], told["dtype"]
+    shape, name = entry["shape"], entry["dtype"]
     if name not in _DTYPES:
         raise ValueError(f"it holds numbers of type {json_file.shown(name)}, which epochal never writes")
     if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**48 for size in shape):
@@ -105,11 +105,11 @@ def _bytes(told: Any) -> int:
     return math.prod(shape) * np.dtype(_DTYPES[name]).itemsize
 
 
-def _array(told: Any, content: bytes) -> np.ndarray:
-    begin, end = told["data_offsets"]
-    if type(begin) is not int or type(end) is not int or end - begin != _bytes(told) or not 0 <= begin <= end:
+def _array(entry: Any, content: bytes) -> np.ndarray:
+    begin, end = entry["data_offsets"]
+    if type(begin) is not int or type(end) is not int or end - begin != _bytes(entry) or not 0 <= begin <= end:
         raise ValueError(f"an array has the place {json_file.shown([begin, end])}")
-    return np.frombuffer(content, np.uint8)[begin:end].view(np.dtype(_DTYPES[told["dtype"]])).reshape(told["shape"])
+    return np.frombuffer(content, np.uint8)[begin:end].view(np.dtype(_DTYPES[entry["dtype"]])).reshape(entry["shape"])
 
 
 def _seal(arrays: Mapping[str, np.ndarray], text: str) -> str:

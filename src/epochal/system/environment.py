@@ -1,4 +1,4 @@
-"""What the bits of a run depend on besides its recipe, data and the versions of libraries."""
+"""The environment that the bits of a run depend on: cores, processor, settings of XLA."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""The extras of the package, and whether they are there. Imports nothing of them."""
+"""Optional dependencies (extras), and whether they are installed. Imports none of them."""
 
 from importlib.util import find_spec
 

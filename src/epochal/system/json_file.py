@@ -1,4 +1,4 @@
-"""JSON that is read back: one function with limits, and a digest over what it says.
+"""JSON files, read with limits on size and depth, and under a digest of what they say.
 
 A digest (`sha256` among the keys) finds damage and mistakes. It is no signature: whoever writes a file may seal it.
 """
@@ -25,15 +25,15 @@ def parse(content: bytes) -> Any:
     if len(content) > MOST_BYTES or values > _MOST_VALUES:
         raise ValueError(f"it has {len(content):,} bytes and {values:,} values, more than it may have")
     try:
-        told = json.loads(content, parse_constant=_refused)
-        _check_depth(told, _MOST_DEPTH)
+        value = json.loads(content, parse_constant=_refused)
+        _check_depth(value, _MOST_DEPTH)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"it is no JSON: {error}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"it is no JSON: {error.reason} at byte {error.start:,}") from None
-    return told
+    return value
 
 
 def read(path: Path) -> Any:
@@ -41,14 +41,14 @@ def read(path: Path) -> Any:
     return parse(plain_files.read(path, MOST_BYTES))
 
 
-def digest(told: Any) -> str:
+def digest(value: Any) -> str:
     """SHA-256 of a JSON value, in hexadecimal, whatever the order of its keys and the blanks in its text."""
-    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def sealed(told: Mapping[str, Any]) -> dict[str, Any]:
-    """`told` with its digest."""
-    rest = {name: value for name, value in told.items() if name != SEAL}
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """`content` with its digest."""
+    rest = {name: value for name, value in content.items() if name != SEAL}
     return rest | {SEAL: digest(rest)}
 
 
@@ -58,10 +58,10 @@ def read_sealed(path: Path, kind: str, number: int, remedy: str) -> dict[str, An
     It is a `kind` of format `number`. Raises FileNotFoundError; RunError, with the file and the `remedy`.
     """
     try:
-        told = read(path)
-        if not isinstance(told, dict) or told.get("format") != number:
+        value = read(path)
+        if not isinstance(value, dict) or value.get("format") != number:
             raise RunError(f"{path}: is no {kind} of format {number}; open it with the epochal that wrote it")
-        return opened(told)
+        return opened(value)
     except FileNotFoundError:
         raise
     except PermissionError as error:
@@ -70,14 +70,14 @@ def read_sealed(path: Path, kind: str, number: int, remedy: str) -> dict[str, An
         raise RunError(f"{path}: cannot be read: {reason(error)}; {remedy}") from None
 
 
-def opened(told: dict[str, Any]) -> dict[str, Any]:
+def opened(value: dict[str, Any]) -> dict[str, Any]:
     """What `sealed` was given. Raises ValueError where it differs."""
-    seal = told.pop(SEAL, None)
+    seal = value.pop(SEAL, None)
     if seal is None:
         raise ValueError("it has no sha256, the digest that it was written with")
-    if seal != (found := digest(told)):
-        raise ValueError(f"its SHA-256 is {found[:12]}…, it was written with {shown(seal)[:12]}…")
-    return told
+    if seal != (actual := digest(value)):
+        raise ValueError(f"its SHA-256 is {actual[:12]}…, it was written with {shown(seal)[:12]}…")
+    return value
 
 
 def shown(text: Any) -> str:

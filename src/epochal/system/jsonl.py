@@ -27,7 +27,7 @@ def line(value: Any) -> bytes:
 
 def chained(value: dict[str, Any], before: bytes) -> bytes:
     """The line of `value` behind the line `before`, which is empty for the first one."""
-    return line(json_file.sealed(value | {BEFORE: _own_digest(before)}))
+    return line(json_file.sealed(value | {BEFORE: _digest_of(before)}))
 
 
 def append(path: Path, added: Iterable[bytes] | Callable[[bytes], bytes]) -> None:
@@ -85,7 +85,7 @@ def unchained(texts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             if not isinstance(value, dict):
                 raise ValueError("it is no object")
             value = json_file.opened(value)
-            if value.pop(BEFORE, None) != _own_digest(before):
+            if value.pop(BEFORE, None) != _digest_of(before):
                 raise ValueError("it does not follow the line before it")
         except ValueError as error:
             raise ValueError(f"line {number:,}: {error}") from None
@@ -93,7 +93,7 @@ def unchained(texts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         yield value
 
 
-def _own_digest(text: bytes) -> str:
+def _digest_of(text: bytes) -> str:
     """The digest that a line of a chain carries; empty for none."""
     if not text:
         return ""

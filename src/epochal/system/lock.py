@@ -1,4 +1,4 @@
-"""One process a run folder: a lock that its owner's end releases, however it ends."""
+"""The lock of a folder: one process writes to it, and the lock ends with its owner, however that ends."""
 
 import errno
 import json
@@ -94,12 +94,12 @@ def _take(file: int, folder: Path) -> None:
 
 
 def take(file: IO[str]) -> None:
-    """Have `file` to oneself until it is closed. Raises OSError where another has it."""
+    """Lock `file` until it is closed. Raises OSError where another process has it."""
     _hold(file.fileno(), block=False)
 
 
 def wait(file: int) -> None:
-    """Have `file` to oneself until it is closed; waits for others. Raises OSError."""
+    """Lock `file` until it is closed, once others have closed it. Raises OSError."""
     _hold(file, block=True)
 
 
@@ -126,10 +126,10 @@ def _is_ours(file: int) -> bool:
 
 
 def _owner(file: int) -> str:
-    for _ in range(20):  # the owner may have taken the lock this instant, and not told yet
+    for _ in range(20):  # the owner may have taken the lock this instant, and not written yet
         with suppress(OSError, ValueError, KeyError, TypeError):
-            told = json_file.parse(_content(file))
-            process, host, since = (json_file.shown(told[name]) for name in ("process", "host", "since"))
+            owner = json_file.parse(_content(file))
+            process, host, since = (json_file.shown(owner[name]) for name in ("process", "host", "since"))
             return f"process {process} on {host} since {since}"
         time.sleep(0.01)
     return "another process"

@@ -1,4 +1,4 @@
-"""Random orders that stay the same for ever: raw words of a counter-based generator, and one sort.
+"""Permutations that never change: raw words of a counter-based generator, and one sort.
 
 NumPy promises the raw words of its bit generators (Philox: Salmon et al., "Parallel random numbers: as easy as 1, 2,
 3", SC 2011) for ever, while it may change its own `permutation`.

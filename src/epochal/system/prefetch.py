@@ -1,4 +1,4 @@
-"""Prefetching: a thread makes what is wanted next, such as a chunk of rows or the plan of an epoch."""
+"""Prefetching: a thread computes what is needed next, such as a chunk of rows or the plan of an epoch."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,32 +10,32 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 BUFFERS = 2
-"""The one in use, and the one being made."""
+"""The result in use, and the one in work."""
 
 
 class Prefetcher(Generic[T]):
-    """Runs makers in a thread of its own, one after another; never more than `BUFFERS` of what they make is alive."""
+    """Calls functions in a thread, one after another; never more than `BUFFERS` of their results are alive."""
 
     def __init__(self, makers: Iterator[Callable[[], T]]):
-        self._made: Queue[tuple[T | None, BaseException | None]] = Queue()
+        self._results: Queue[tuple[T | None, BaseException | None]] = Queue()
         self._room = threading.Semaphore(BUFFERS)
         self._closed = threading.Event()
-        self._taken = False
+        self._holding = False
         self._thread = threading.Thread(target=self._run, args=(makers,), name="epochal-prefetch", daemon=True)
         self._thread.start()
 
     def take(self) -> T:
-        """What the next maker made; the caller has let go of the one before. Raises what the maker raised."""
-        if self._taken:
+        """The next result; the caller has let go of the one before. Raises what the function raised."""
+        if self._holding:
             self._room.release()
-        self._taken = True
-        made, error = self._made.get()
+        self._holding = True
+        result, error = self._results.get()
         if error is not None:
             raise error
-        return cast(T, made)
+        return cast(T, result)
 
     def close(self) -> None:
-        """Let the thread end; what is being made is finished and dropped."""
+        """End the thread; the result that is in work is dropped."""
         self._closed.set()
         self._room.release()
         self._thread.join()
@@ -46,13 +46,13 @@ class Prefetcher(Generic[T]):
                 self._room.acquire()
                 if self._closed.is_set():
                     return
-                self._made.put((make(), None))
-        except BaseException as error:  # whatever it is, the thread that waits must hear of it
-            self._made.put((None, error))
+                self._results.put((make(), None))
+        except BaseException as error:  # whatever it is, it is raised in the thread that waits
+            self._results.put((None, error))
 
 
 class Prefetched(Generic[K, T]):
-    """Values by key, of which one is held at a time, and the one of the following key is made meanwhile."""
+    """Values by key: one is held at a time, and that of the following key is computed meanwhile."""
 
     def __init__(self, make: Callable[[K], T], following: Callable[[K], K]):
         """`make` runs in a thread of its own; a key that does not follow the last one starts a new thread."""

@@ -1,4 +1,4 @@
-"""What values read from a file have to be: a form takes a value and gives it back as the type that it stands for.
+"""Schemas of JSON files: a form is a function that checks a value and returns it as the type that it stands for.
 
     SCORE = fields(Score, wrong=whole(), of=whole(1))
     SCORE({"wrong": 3, "of": 50}, "best.valid")
@@ -138,10 +138,10 @@ def fields(make: Callable[..., Any], /, **forms: Form) -> Form:
     """An object with these keys and no others, from which `make` makes something. Keys of `optional` may be absent."""
 
     def form(value: Any, key: str) -> Any:
-        told = _object(value, key)
-        if unknown := sorted(set(told) - set(forms)):
-            raise Unfit(f"{key}.{unknown[0]}".removeprefix("."), told[unknown[0]], "absent: no such key is known")
-        inner = {name: of(told.get(name), f"{key}.{name}".removeprefix(".")) for name, of in forms.items()}
+        items = _object(value, key)
+        if unknown := sorted(set(items) - set(forms)):
+            raise Unfit(f"{key}.{unknown[0]}".removeprefix("."), items[unknown[0]], "absent: no such key is known")
+        inner = {name: of(items.get(name), f"{key}.{name}".removeprefix(".")) for name, of in forms.items()}
         return made(make, key, **inner)
 
     return form

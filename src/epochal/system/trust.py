@@ -23,18 +23,18 @@ _PURPOSE = b"epochal: code of a run\n"
 log = logging.getLogger("epochal")
 
 
-def signature(told: Mapping[str, Any]) -> dict[str, str] | None:
+def signature(content: Mapping[str, Any]) -> dict[str, str] | None:
     """The signature of this user; None, with a warning, where there can be no key."""
     try:
         key = _key(make=True)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a user without a home
         log.warning("%s; the code of this run is not signed, opening it will need --trust", error)
         return None
-    return {"key": _name(key), "hmac": _digest(key, told)}
+    return {"key": _name(key), "hmac": _digest(key, content)}
 
 
-def objection(told: Mapping[str, Any], signed: Any) -> str | None:
-    """Why `signed` is no signature of this user for `told`, in words; None where it is one."""
+def objection(content: Mapping[str, Any], signed: Any) -> str | None:
+    """Why `signed` is no signature of this user for `content`, in words; None where it is one."""
     if not isinstance(signed, Mapping):
         return "is not signed"
     try:
@@ -43,15 +43,15 @@ def objection(told: Mapping[str, Any], signed: Any) -> str | None:
         return "was written by another user, or on another machine"
     except (OSError, RuntimeError, ValueError) as error:
         return f"cannot be checked ({error})"
-    if hmac.compare_digest(str(signed.get("hmac")).encode("ascii", "replace"), _digest(key, told).encode()):
+    if hmac.compare_digest(str(signed.get("hmac")).encode("ascii", "replace"), _digest(key, content).encode()):
         return None
     if signed.get("key") == _name(key):
         return "is not as this user's run has signed it"
     return "was written by another user, or on another machine"
 
 
-def _digest(key: bytes, told: Mapping[str, Any]) -> str:
-    text = json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
+def _digest(key: bytes, content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
     return hmac.new(key, _PURPOSE + text, hashlib.sha256).hexdigest()
 
 

@@ -72,7 +72,7 @@ def named(reference: str, path: Path, name: str, load: Callable[[], user_code.Ro
         if error.filename != str(path):  # a file that the user's own code looks for
             raise _failed(path, error, remedy) from error
         raise RecipeError(f"{path}: there is no such file; bring it back, or name another FILE.py:NAME") from None
-    except (Exception, SystemExit) as error:  # whatever the user's code raises is told with its place
+    except (Exception, SystemExit) as error:  # whatever the user's code raises is reported with its place
         if isinstance(error, OSError) and not _frames(error):
             text = error.strerror or error
             raise RecipeError(f"{path}: cannot be read: {text}; name another FILE.py:NAME") from None
