@@ -286,7 +286,7 @@ def test_a_changed_selection_is_refused(place):
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F4", 7, None, ["F32"]])
 def test_numbers_that_epochal_never_writes_are_refused(place, dtype):
     header = {
-        "__metadata__": {"told": "{}", "sha256": "x"},
+        "__metadata__": {"values": "{}", "sha256": "x"},
         "W": {"dtype": dtype, "shape": [4], "data_offsets": [0, 4]},
     }
     text = json.dumps(header).encode()

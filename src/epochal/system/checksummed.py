@@ -37,7 +37,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the values of a file. Raises RunError where a bit of it differs, FileNotFoundError where there is nothing.
+    """The arrays and the values of a file. Raises RunError where a bit of it differs, FileNotFoundError for no file.
 
     PermissionError where it may not be read: such a file is not damaged.
     """
