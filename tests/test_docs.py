@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import pickle
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -125,3 +126,11 @@ def test_every_notebook_runs(notebook):
             assert not cell["outputs"], "notebooks are kept without outputs"
             exec(compile("".join(cell["source"]), notebook.name, "exec"), names)
     assert names["fit"].best.valid.of == 249
+
+
+def test_what_the_architecture_names_is_there():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = re.findall(r"`(epochal\.[\w.]+)`", page)
+    assert len(names) > 15
+    for name in names:
+        assert pkgutil.resolve_name(name) is not None, name
