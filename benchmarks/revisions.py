@@ -129,7 +129,8 @@ def main() -> int:
         revisions = Revision(options.old, Path(place), data), Revision(options.new, Path(place), data)
         try:
             equal = bits(*revisions)
-            times(revisions, options.repeats)
+            if options.repeats:
+                times(revisions, options.repeats)
         finally:
             for revision in revisions:
                 revision.close()
