@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from epochal.system import plain_files, checksummed
 from epochal.errors import RunError, StorageError
+from epochal.system import checksummed, plain_files
 from epochal.system.schema import fields, flag, listed, mapping, number, optional, plain, sha256, text, together, whole
 from epochal.training.snapshot import Snapshot
 

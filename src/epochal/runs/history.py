@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from epochal.system import atomic, jsonl, json_file, plain_files
-from epochal.runs import record
 from epochal.errors import RunError, StorageError
-from epochal.training.fitted import Epoch
+from epochal.runs import record
+from epochal.system import atomic, json_file, jsonl, plain_files
 from epochal.system.lock import Lock
+from epochal.training.fitted import Epoch
 
 NAME = "history.jsonl"
 

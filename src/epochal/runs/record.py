@@ -9,15 +9,14 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from epochal.training import user_functions
-from epochal.models import parameters
-from epochal.system import environment, user_file
 from epochal.data.dataset import Dataset
-from epochal.training.fitted import Best, Epoch
-from epochal.system.schema import fields, flag, listed, number, optional, sha256, together, whole
-from epochal.models import Model
-from epochal.training.recipe import Recipe
 from epochal.device.residency import Residency
+from epochal.models import Model, parameters
+from epochal.system import environment, user_file
+from epochal.system.schema import fields, flag, listed, number, optional, sha256, together, whole
+from epochal.training import user_functions
+from epochal.training.fitted import Best, Epoch
+from epochal.training.recipe import Recipe
 from epochal.training.score import SCORE
 from epochal.training.training import Training
 

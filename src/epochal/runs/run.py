@@ -6,22 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from epochal.runs import checkpoint, history, record
-from epochal.training import user_functions
-from epochal.models import parameters
-from epochal.system import checksummed
 from epochal.data.dataset import Dataset
-from epochal.errors import DataError, DivergedError, EpochalError, RecipeError, RunError, StorageError
-from epochal.training.fitted import Best, Epoch, Fit, Recorded
-from epochal.runs.writer import RunFolder, sweep
 from epochal.data.loading import load
-from epochal.system.lock import take_lock
-from epochal.models import Model
-from epochal.system.plain_files import reason
-from epochal.training.program import Program
-from epochal.training.recipe import Recipe
+from epochal.errors import DataError, DivergedError, EpochalError, RecipeError, RunError, StorageError
+from epochal.models import Model, parameters
+from epochal.runs import checkpoint, history, record
 from epochal.runs.run_code import RunCode
 from epochal.runs.run_record import REMEDY, DataRecord, RunRecord
+from epochal.runs.writer import RunFolder, sweep
+from epochal.system import checksummed
+from epochal.system.lock import take_lock
+from epochal.system.plain_files import reason
+from epochal.training import user_functions
+from epochal.training.fitted import Best, Epoch, Fit, Recorded
+from epochal.training.program import Program
+from epochal.training.recipe import Recipe
 from epochal.training.training import Training, train
 
 log = logging.getLogger("epochal")

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from epochal.runs import kept_code
-from epochal.training import user_functions
-from epochal.system import user_file
 from epochal.errors import RunError, option
-from epochal.runs.kept_code import Kept
 from epochal.models import BUILT_IN, Model, adapted
-from epochal.training.user_functions import Functions
-from epochal.training.recipe import Recipe
+from epochal.runs import kept_code
+from epochal.runs.kept_code import Kept
 from epochal.runs.run_record import RunRecord
+from epochal.system import user_file
 from epochal.system.user_file import Fetched
+from epochal.training import user_functions
+from epochal.training.recipe import Recipe
+from epochal.training.user_functions import Functions
 
 
 class RunCode(NamedTuple):

@@ -9,16 +9,33 @@ from typing import Any, Self
 import ml_dtypes  # noqa: F401, NumPy knows bfloat16 by it
 import numpy as np
 
-from epochal.system import json_file
-from epochal.training import user_functions
-from epochal.runs import record
-from epochal.errors import RunError
-from epochal.system.schema import Form, Unfit, anything, fields, flag, listed, made, mapping, matching, number, one_of, optional, plain, sha256, text, whole
-from epochal.runs.options import Keeping
-from epochal.models.built_in import BUILT_IN
+from epochal.data.options import Reading
 from epochal.data.preparation import Preparation
 from epochal.data.preprocessing import ColumnPlan, Preprocessing
-from epochal.data.options import Reading
+from epochal.errors import RunError
+from epochal.models.built_in import BUILT_IN
+from epochal.runs import record
+from epochal.runs.options import Keeping
+from epochal.system import json_file
+from epochal.system.schema import (
+    Form,
+    Unfit,
+    anything,
+    fields,
+    flag,
+    listed,
+    made,
+    mapping,
+    matching,
+    number,
+    one_of,
+    optional,
+    plain,
+    sha256,
+    text,
+    whole,
+)
+from epochal.training import user_functions
 from epochal.training.recipe import Recipe
 
 NAME, FORMAT = "run.json", 1

@@ -22,20 +22,20 @@ from typing import Any, Self
 import numpy as np
 import tomli_w
 
-from epochal.system import atomic, json_file, plain_files, checksummed
-from epochal.runs import checkpoint, record
+from epochal.errors import EpochalError, RunError, StorageError
 from epochal.models import parameters
-from epochal.training import row_file
+from epochal.runs import checkpoint, record
 from epochal.runs.checkpoint import Saver
 from epochal.runs.code_keeper import Keeper
-from epochal.errors import EpochalError, RunError, StorageError
-from epochal.training.fitted import Best
 from epochal.runs.history import History
-from epochal.runs.options import USUAL, Keeping
 from epochal.runs.kept_code import NAME as CODE
+from epochal.runs.options import USUAL, Keeping
+from epochal.runs.run_record import FORMAT
+from epochal.system import atomic, checksummed, json_file, plain_files
 from epochal.system.lock import NAME as LOCK
 from epochal.system.lock import Lock, check_free, take_lock
-from epochal.runs.run_record import FORMAT
+from epochal.training import row_file
+from epochal.training.fitted import Best
 from epochal.training.snapshot import Snapshot
 from epochal.training.training import Moment, Training
 

@@ -16,13 +16,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
-from epochal.system import atomic, extras, json_file, trust
-from epochal.runs import record
 from epochal.errors import RecipeError, RunError, StorageError, option
-from epochal.training.fitted import Epoch
-from epochal.system.schema import anything, fields, listed, mapping, matching, one_of, whole
+from epochal.runs import record
 from epochal.runs.loggers.story import Consumer, Curves, Point, Seen, Story, tested
+from epochal.system import atomic, extras, json_file, trust
 from epochal.system.plain_files import exists, reason
+from epochal.system.schema import anything, fields, listed, mapping, matching, one_of, whole
+from epochal.training.fitted import Epoch
 from epochal.training.score import Score
 from epochal.training.training import Moment, Training
 
