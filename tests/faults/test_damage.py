@@ -16,14 +16,14 @@ from epochal.runs.writer import RunFolder
 from epochal.system import checksummed
 from epochal.training.snapshot import Snapshot
 from kept_runs import RECIPE, drain, long, outcome
-from snapshots import snapshot_of
+from snapshots import assert_same, snapshot_of
 
 PAGE = 4096
 
 
 def of_run(run: str, step: int) -> Snapshot:
-    arrays, told = snapshot_of(step, size=5000)
-    return Snapshot(arrays, told | {"run": run})
+    snapshot = snapshot_of(step, size=5000)
+    return snapshot._replace(metadata=snapshot.metadata | {"run": run})
 
 
 def flipped(sound: bytes, before: bytes, chance: random.Random) -> bytes:
@@ -90,7 +90,7 @@ def test_random_damage_is_never_loaded_and_the_one_before_is_used(tmp_path):
         path.write_bytes(damaged)
         found, complaints = checkpoint.newest(place, "this")
         assert found is not None
-        if found.told["step"] == 2:  # nothing that counts has changed
+        if found.metadata["step"] == 2:  # nothing that counts has changed
             harmless += damaged != sound
             assert_same(found, of_run("this", 2))
             assert not complaints
@@ -103,13 +103,6 @@ def test_random_damage_is_never_loaded_and_the_one_before_is_used(tmp_path):
     checkpoint.path_of(place, 1).unlink()
     with pytest.raises(epochal.RunError, match=r"none of its 1 checkpoints is whole: .*; train anew"):
         checkpoint.newest(place)
-
-
-def assert_same(found: Snapshot, made: Snapshot) -> None:
-    assert found.told == made.told
-    assert found.arrays.keys() == made.arrays.keys()
-    for name, array in made.arrays.items():
-        np.testing.assert_array_equal(found.arrays[name], array)
 
 
 def interrupted(small, place, steps: int = 9):

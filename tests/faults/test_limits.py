@@ -67,7 +67,7 @@ def test_a_run_that_diverged_keeps_no_checkpoint_with_nan(small, tmp_path):
     with pytest.raises(epochal.DivergedError, match=r"step \d+: the loss is (nan|inf); \S+ is not finite; take"):
         _drain(RunFolder.create(tmp_path / "run", run, Keeping(checkpoint_seconds=0)))
     found, _ = checkpoint.newest(tmp_path / "run")
-    assert found is None or all(np.isfinite(a).all() for a in found.arrays.values())
+    assert found is None or all(np.isfinite(a).all() for a in found.state.values())
     assert json.loads((tmp_path / "run" / "run.json").read_text())["stopped"] == "diverged"
 
 

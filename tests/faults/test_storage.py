@@ -102,7 +102,7 @@ def test_a_process_that_ends_before_any_operation_of_a_save_leaves_a_whole_check
             break
         assert done.returncode == 9
     assert at >= count
-    assert found.told["step"] == 3 + at
+    assert found.metadata["step"] == 3 + at
     writer.sweep(place)
     assert not list(place.glob(".*"))
     assert len(checkpoint.found(place)) == 2

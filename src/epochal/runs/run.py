@@ -125,14 +125,14 @@ def _restored(training: Training, path: Path, told: RunRecord) -> dict[Path, str
         return complaints
     source = training.model.source.reference
     try:
-        state = checkpoint.STATE(snapshot.told, "")
-        training.restore(snapshot, history.read(path, state["epochs"], state["history"]))
+        state = checkpoint.STATE(snapshot.metadata, "")
+        training.load_snapshot(snapshot, history.read(path, state["epochs"], state["history"]))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         if source and isinstance(error, ValueError):
             raise RunError(
                 f"{path}: does not fit the model {source}: {error}; resume it with the one it keeps"
             ) from None
-        where = checkpoint.path_of(path, snapshot.told["step"])
+        where = checkpoint.path_of(path, snapshot.metadata["step"])
         raise RunError(f"{where}: is no checkpoint of this run: {error}; remove it, and an older one is used") from None
     return complaints
 

@@ -36,6 +36,7 @@ from epochal.system.lock import NAME as LOCK
 from epochal.system.lock import Lock, check_free, take_lock
 from epochal.training import row_file
 from epochal.training.fitted import Best
+from epochal.training.score import Score
 from epochal.training.snapshot import Snapshot
 from epochal.training.training import Moment, Training
 
@@ -125,8 +126,8 @@ class RunFolder:
         self._cost = max(self._cost, self._submitted - begun)
 
     def _snapshot(self) -> Snapshot:
-        arrays, told = self.training.snapshot()
-        return Snapshot(arrays, told | {"run": self._run, "history": self._history.sha256})
+        snapshot = self.training.snapshot()
+        return snapshot._replace(metadata=snapshot.metadata | {"run": self._run, "history": self._history.sha256})
 
     def _save(self, snapshot: Snapshot) -> None:
         """In the saver's thread: the checkpoint, and the best parameters where they are new. Raises StorageError."""
@@ -134,10 +135,9 @@ class RunFolder:
         self.lock.check()
         self._history.sync()  # a checkpoint counts the epochs before it, so they must be there
         checkpoint.save(self.path, snapshot)
-        if snapshot.told["best"] is not None:
-            epoch, step, wrong = snapshot.told["best"]
-            named = {n.removeprefix("best."): array for n, array in snapshot.arrays.items() if n.startswith("best.")}
-            self._save_best(Best(epoch, step, self.training.valid_score(wrong)), named)
+        if snapshot.metadata["best"] is not None:
+            epoch, step, wrong, of = snapshot.metadata["best"]
+            self._save_best(Best(epoch, step, Score(wrong, of)), snapshot.best)
         self._cost = max(self._cost, time.monotonic() - begun)
 
     def _save_best(self, best: Best, named: dict[str, np.ndarray]) -> None:

@@ -33,7 +33,7 @@ from epochal.system.schema import (
 )
 from epochal.training.score import SCORE
 
-NAME, FORMAT = "selection.json", 1
+NAME, FORMAT = "selection.json", 2
 _REMEDY = "the file was changed or is damaged: bring it back, or select anew"
 
 
@@ -114,6 +114,6 @@ KEPT = fields(
     history=optional(listed(EPOCH)),
 )  # fmt: skip
 PROGRESS = fields(
-    dict, step=whole(), run=sha256, members=listed(fields(dict, told=STATE, history=listed(EPOCH))),
+    dict, step=whole(), run=sha256, members=listed(fields(dict, metadata=STATE, history=listed(EPOCH))),
     trials=listed(TRIAL), until=optional(whole()), together=listed(whole()),
 )  # fmt: skip

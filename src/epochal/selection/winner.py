@@ -57,7 +57,7 @@ class Chooser:
         if folder is None:
             return self._remembered(standing, recipe, snapshot)
         training = self._training(standing, closed(self.data), recipe)
-        training.restore(snapshot, epochs)
+        training.load_snapshot(snapshot, epochs)
         training.member.stopped = best.stopped
         return self._kept(training, folder, self.data)
 
@@ -97,19 +97,18 @@ class Chooser:
         return RunFolder.create(folder, training, keeping)
 
     def _remembered(self, standing: Standing, recipe: Recipe, snapshot: Snapshot) -> Fit:
-        data, model, told = self.data, standing.candidate.model, snapshot.told
+        data, model, metadata = self.data, standing.candidate.model, snapshot.metadata
         outcome = standing.best_trial()
         program = Program(
             model, recipe, data.example_shape, len(data.classes), self.memory_bytes, own=user_functions.NONE
         )
-        named = {n.removeprefix("best."): array for n, array in snapshot.arrays.items() if n.startswith("best.")}
-        params = parameters.unflatten(named, program.variable_shapes)
+        params = parameters.unflatten(snapshot.best, program.variable_shapes)
         assert outcome.valid is not None
-        best = Best(told["best"][0], told["best"][1], outcome.valid)
+        best = Best(*metadata["best"][:2], outcome.valid)
         _, epochs = self.journal.paused(outcome.trial) or (None, [])
         return Fit(
             model, recipe, program, params, best, tuple(epochs), outcome.steps, outcome.stopped or "caller",
-            Preparation.of(data), dict(told["seconds"]), data, None,
+            Preparation.of(data), dict(metadata["seconds"]), data, None,
         )  # fmt: skip
 
     def _refitted(self, standing: Standing, recipe: Recipe, folder: Path | None) -> Fit | None:
