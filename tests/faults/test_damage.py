@@ -10,7 +10,7 @@ import pytest
 
 import epochal
 from epochal.runs import checkpoint
-from epochal.runs.options import Keeping
+from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
 from epochal.runs.writer import RunFolder
 from epochal.system import checksummed
@@ -111,7 +111,7 @@ def interrupted(small, place, steps: int = 9):
     for _ in whole:
         pass
     run = epochal.train(epochal.logistic(), small, RECIPE)
-    with RunFolder.create(place, run, Keeping(checkpoint_seconds=1e9)) as folder:
+    with RunFolder.create(place, run, CheckpointOptions(checkpoint_seconds=1e9)) as folder:
         moments = folder.moments()
         while run.step < 3:
             next(moments)

@@ -5,9 +5,9 @@ from epochal.system.facade import facade
 __getattr__, __dir__, __all__ = facade(
     __name__,
     run="fit resume load_run training_data",
-    options="Keeping",
-    record="",
-    run_record="RunRecord",
+    options="CheckpointOptions",
+    schema="Run RunRecord read_record read_run",
+    versions="",
     checkpoint="",
     kept_code="",
     code_keeper="",

@@ -7,8 +7,8 @@ from contextlib import closing, suppress
 from epochal.errors import DivergedError, RunError
 from epochal.selection.candidate import Outcome, Trial
 from epochal.selection.store import Checkpoint, Journal, Paused
-from epochal.training.fitted import Epoch
 from epochal.training.loop import Loop
+from epochal.training.progress import Epoch
 from epochal.training.tracker import Member
 
 COST_SHARE = 50

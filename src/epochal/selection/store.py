@@ -17,14 +17,13 @@ import numpy as np
 
 from epochal.errors import RunError, StorageError
 from epochal.runs import checkpoint
-from epochal.runs.record import epoch_json
 from epochal.selection.candidate import Candidate, Outcome, Trial
 from epochal.selection.record import KEPT, LINE, PROGRESS
 from epochal.system import atomic, checksummed, json_file
 from epochal.system.jsonl import append, chained, unchained
 from epochal.system.jsonl import lines as whole_lines
 from epochal.system.plain_files import Inner, is_plain, reason, unlink
-from epochal.training.fitted import Epoch
+from epochal.training.progress import Epoch
 from epochal.training.snapshot import Snapshot
 
 _NAME = re.compile(r"\d+-\d+-\d+\.safetensors")
@@ -98,7 +97,7 @@ class Journal:
         snapshots = [snapshot for snapshot, _ in kept.states]
         state = {f"{i}/{name}": array for i, s in enumerate(snapshots) for name, array in s.state.items()}
         best = {f"{i}/{name}": array for i, s in enumerate(snapshots) for name, array in s.best.items()}
-        members = [{"metadata": s.metadata, "history": [epoch_json(epoch) for epoch in of]} for s, of in kept.states]
+        members = [{"metadata": s.metadata, "history": [epoch.to_json() for epoch in of]} for s, of in kept.states]
         metadata = {"step": max(s.metadata["step"] for s in snapshots), "run": self._identity(kept.trials)}
         metadata |= {"members": members, "trials": kept.trials, "until": kept.until, "together": kept.together}
         checkpoint.save(self._folder("progress"), Snapshot(state, best, metadata))
@@ -150,7 +149,7 @@ class Journal:
         if trial in self._paused:
             snapshot, epochs = self._paused[trial]
             arrays |= checkpoint.to_arrays(snapshot)
-            told |= {"member": snapshot.metadata, "history": [epoch_json(epoch) for epoch in epochs]}
+            told |= {"member": snapshot.metadata, "history": [epoch.to_json() for epoch in epochs]}
         path = self._folder("trials") / f"{trial.candidate}-{trial.seed}-{trial.fold}.safetensors"
         try:
             checksummed.write(path, arrays, told)

@@ -18,9 +18,10 @@ from epochal.device.plan import Plan, Plans
 from epochal.device.residency import Resident
 from epochal.errors import DivergedError, RecipeError, option
 from epochal.models import adapted, parameters
-from epochal.training.fitted import Epoch, Fit
+from epochal.training.fitted import Fit
 from epochal.training.patience import validation_frequency
 from epochal.training.program import Program
+from epochal.training.progress import Epoch
 from epochal.training.recipe import Recipe
 from epochal.training.snapshot import Snapshot
 from epochal.training.tracker import Member

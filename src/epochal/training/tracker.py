@@ -8,8 +8,8 @@ import numpy as np
 
 from epochal.errors import DivergedError
 from epochal.models import parameters
-from epochal.training.fitted import Best, Epoch
 from epochal.training.patience import Patience
+from epochal.training.progress import Best, Epoch
 from epochal.training.recipe import Recipe
 from epochal.training.score import Score
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from epochal.data.dataset import Dataset
 from epochal.errors import DivergedError
 from epochal.models import Model
-from epochal.training.fitted import Best, Epoch, Fit
+from epochal.training.fitted import Fit
 from epochal.training.loop import Loop
 from epochal.training.patience import endless
+from epochal.training.progress import Best, Epoch
 from epochal.training.recipe import Recipe
 from epochal.training.snapshot import Snapshot
 from epochal.training.tracker import check_finite
