@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import epochal
-from epochal.runs.writer import Keeping, RunFolder
+from epochal.runs.writer import CheckpointOptions, RunFolder
 
 REPEATS = 5
 
@@ -33,7 +33,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as place:
                 begun = time.perf_counter()
                 if name == "with":
-                    folder = RunFolder.create(Path(place) / "run", training, Keeping())
+                    folder = RunFolder.create(Path(place) / "run", training, CheckpointOptions())
                     for _ in folder.moments():
                         pass
                 else:

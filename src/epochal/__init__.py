@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from epochal.models import Model, lenet, logistic, mlp
     from epochal.runs.run import fit, load_run
     from epochal.selection import select
-    from epochal.training.fitted import Epoch, Fit
+    from epochal.training.fitted import Fit
     from epochal.training.losses import negative_log_likelihood, zero_one_loss
+    from epochal.training.progress import Epoch
     from epochal.training.recipe import Recipe
     from epochal.training.training import train
 
@@ -35,7 +36,7 @@ _HOME = {
     "lenet": "models",
     "Recipe": "training.recipe",
     "train": "training.training",
-    "Epoch": "training.fitted",
+    "Epoch": "training.progress",
     "fit": "runs.run",
     "Fit": "training.fitted",
     "select": "selection",

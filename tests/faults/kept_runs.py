@@ -19,7 +19,7 @@ import epochal
 from disk import Disk, Gone
 from epochal.cli import main
 from epochal.errors import StorageError
-from epochal.runs.options import Keeping
+from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
 from epochal.runs.writer import RunFolder
 from epochal.system import checksummed
@@ -124,7 +124,7 @@ def saved_on_disk(
         patch.setattr(epochal.runs.writer, "Saver", Inline)
         patch.setattr(loop, "STRETCH_SECONDS", 0)
         try:
-            drain(RunFolder.create(place, run, Keeping(checkpoint_seconds=0)))
+            drain(RunFolder.create(place, run, CheckpointOptions(checkpoint_seconds=0)))
         except (Gone, StorageError) as error:
             return run, disk, error
     return run, disk, None

@@ -11,7 +11,7 @@ import epochal
 from commands import epochal as command
 from conftest import blobs
 from epochal.runs import writer
-from epochal.runs.options import Keeping
+from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
 from epochal.runs.writer import RunFolder
 from epochal.training import loop
@@ -85,7 +85,7 @@ def test_a_file_that_changes_under_a_run_ends_it_and_once_it_is_back_the_run_goe
     for _ in whole:
         pass
     run = epochal.train(epochal.logistic(), load(streamed), RECIPE, memory_bytes=45_000)
-    with RunFolder.create(tmp_path / "run", run, Keeping(checkpoint_seconds=0)) as kept:
+    with RunFolder.create(tmp_path / "run", run, CheckpointOptions(checkpoint_seconds=0)) as kept:
         moments = kept.moments()
         while run.step < 30:
             next(moments)

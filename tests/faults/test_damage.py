@@ -10,20 +10,20 @@ import pytest
 
 import epochal
 from epochal.runs import checkpoint
-from epochal.runs.options import Keeping
+from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
 from epochal.runs.writer import RunFolder
 from epochal.system import checksummed
 from epochal.training.snapshot import Snapshot
 from kept_runs import RECIPE, drain, long, outcome
-from snapshots import snapshot_of
+from snapshots import assert_same, snapshot_of
 
 PAGE = 4096
 
 
 def of_run(run: str, step: int) -> Snapshot:
-    arrays, told = snapshot_of(step, size=5000)
-    return Snapshot(arrays, told | {"run": run})
+    snapshot = snapshot_of(step, size=5000)
+    return snapshot._replace(metadata=snapshot.metadata | {"run": run})
 
 
 def flipped(sound: bytes, before: bytes, chance: random.Random) -> bytes:
@@ -90,7 +90,7 @@ def test_random_damage_is_never_loaded_and_the_one_before_is_used(tmp_path):
         path.write_bytes(damaged)
         found, complaints = checkpoint.newest(place, "this")
         assert found is not None
-        if found.told["step"] == 2:  # nothing that counts has changed
+        if found.metadata["step"] == 2:  # nothing that counts has changed
             harmless += damaged != sound
             assert_same(found, of_run("this", 2))
             assert not complaints
@@ -105,20 +105,13 @@ def test_random_damage_is_never_loaded_and_the_one_before_is_used(tmp_path):
         checkpoint.newest(place)
 
 
-def assert_same(found: Snapshot, made: Snapshot) -> None:
-    assert found.told == made.told
-    assert found.arrays.keys() == made.arrays.keys()
-    for name, array in made.arrays.items():
-        np.testing.assert_array_equal(found.arrays[name], array)
-
-
 def interrupted(small, place, steps: int = 9):
     """A run of three epochs that has been stopped, with two checkpoints; and what it would have become."""
     whole = epochal.train(epochal.logistic(), small, RECIPE)
     for _ in whole:
         pass
     run = epochal.train(epochal.logistic(), small, RECIPE)
-    with RunFolder.create(place, run, Keeping(checkpoint_seconds=1e9)) as folder:
+    with RunFolder.create(place, run, CheckpointOptions(checkpoint_seconds=1e9)) as folder:
         moments = folder.moments()
         while run.step < 3:
             next(moments)

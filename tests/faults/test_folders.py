@@ -19,7 +19,7 @@ from commands import epochal as command
 from epochal.cli import main
 from epochal.errors import StorageError
 from epochal.runs import checkpoint, writer
-from epochal.runs.options import Keeping
+from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
 from epochal.runs.writer import RunFolder
 from epochal.system import atomic
@@ -123,7 +123,7 @@ def test_a_folder_that_is_taken_away_under_a_run_ends_it_and_is_not_mixed_with_a
     place = tmp_path / "run"
     run = epochal.train(epochal.logistic(), small, RECIPE)
     other = epochal.train(epochal.mlp(4), small, RECIPE)
-    with RunFolder.create(place, run, Keeping(checkpoint_seconds=0)) as kept:
+    with RunFolder.create(place, run, CheckpointOptions(checkpoint_seconds=0)) as kept:
         moments = kept.moments()
         next(moments)
         shutil.rmtree(place)
@@ -148,7 +148,7 @@ def test_nothing_depends_on_the_clock_on_the_wall(small, tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: float(next(now)))
     monkeypatch.setattr(time, "time_ns", lambda: next(now) * 10**9)
     whole = epochal.train(epochal.logistic(), small, RECIPE)
-    drain(RunFolder.create(tmp_path / "run", whole, Keeping(checkpoint_seconds=0)))
+    drain(RunFolder.create(tmp_path / "run", whole, CheckpointOptions(checkpoint_seconds=0)))
     for path in (tmp_path / "run").iterdir():
         os.utime(path, (10**9, 10**9))
     resumed = resume(tmp_path / "run", small)

@@ -12,7 +12,7 @@ import pytest
 import epochal
 from epochal.errors import StorageError
 from epochal.runs import checkpoint
-from epochal.runs.options import Keeping
+from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
 from epochal.runs.writer import RunFolder
 from kept_runs import RECIPE
@@ -36,12 +36,12 @@ def test_a_full_disk_is_waited_out_or_stops_the_run_as_asked(small, tmp_path, mo
     monkeypatch.setattr(checkpoint, "save", full)
     run = epochal.train(epochal.logistic(), small, RECIPE)
     with caplog.at_level(logging.WARNING, "epochal"):
-        _drain(RunFolder.create(tmp_path / "retry", run, Keeping(checkpoint_seconds=0)))
+        _drain(RunFolder.create(tmp_path / "retry", run, CheckpointOptions(checkpoint_seconds=0)))
     assert "disk full; the run goes on and tries again" in caplog.text
     assert resume(tmp_path / "retry", small).fit().steps == run.step
     left[0] = 10**9
     run = epochal.train(epochal.logistic(), small, epochal.Recipe(epochs=1000, batch_size=20))
-    keeping = Keeping(checkpoint_seconds=0, on_storage_error="stop")
+    keeping = CheckpointOptions(checkpoint_seconds=0, on_storage_error="stop")
     with pytest.raises(epochal.RunError, match="disk full") as caught:
         _drain(RunFolder.create(tmp_path / "stop", run, keeping))
     assert caught.value.exit_code == 1
@@ -65,9 +65,9 @@ def test_a_real_limit_on_file_size_ends_with_exit_code_1_and_a_message(tmp_path)
 def test_a_run_that_diverged_keeps_no_checkpoint_with_nan(small, tmp_path):
     run = epochal.train(epochal.mlp(8), small, epochal.Recipe(learning_rate=1e30, batch_size=20))
     with pytest.raises(epochal.DivergedError, match=r"step \d+: the loss is (nan|inf); \S+ is not finite; take"):
-        _drain(RunFolder.create(tmp_path / "run", run, Keeping(checkpoint_seconds=0)))
+        _drain(RunFolder.create(tmp_path / "run", run, CheckpointOptions(checkpoint_seconds=0)))
     found, _ = checkpoint.newest(tmp_path / "run")
-    assert found is None or all(np.isfinite(a).all() for a in found.arrays.values())
+    assert found is None or all(np.isfinite(a).all() for a in found.state.values())
     assert json.loads((tmp_path / "run" / "run.json").read_text())["stopped"] == "diverged"
 
 

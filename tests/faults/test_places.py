@@ -103,7 +103,7 @@ def test_killed_at_a_place_a_run_goes_on_to_the_same_bits(all_killed, whole, pla
 def reached(run: Path) -> int:
     """The step to go on from; the beginning, where the saver's thread has not had its turn yet."""
     found, _ = checkpoint.newest(run)
-    return found.told["step"] if found else 0
+    return found.metadata["step"] if found else 0
 
 
 def test_killed_twice_in_one_epoch_a_run_goes_on_to_the_same_bits(tmp_path, whole):

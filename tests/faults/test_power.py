@@ -77,7 +77,7 @@ def loses(place: Path, saved: bool) -> bool:
         found, complaints = checkpoint.newest(place)
     except epochal.RunError:
         return True
-    return bool(complaints) or (saved and (found is None or found.told["step"] < 3))
+    return bool(complaints) or (saved and (found is None or found.metadata["step"] < 3))
 
 
 def test_after_a_power_loss_anywhere_in_a_run_it_goes_on_to_the_same_bits(small, tmp_path):

@@ -10,7 +10,6 @@ from commands import result
 from epochal.runs.run import resume
 from epochal.runs.writer import RunFolder
 from epochal.training import loop
-from epochal.training.snapshot import Snapshot
 from kept_runs import RECIPE, outcome
 from sealing import reseal
 
@@ -30,15 +29,15 @@ def test_a_run_resumed_at_every_step_and_twice_ends_with_the_same_bits(small, si
     assert whole.residency.kind == ("chunked" if memory_bytes else "resident")
     assert len(snapshots) == 1 + whole.step == 19
     for step, (snapshot, epochs) in enumerate(snapshots):
-        text = json.loads(json.dumps(snapshot.told))  # as a file would give it back
+        metadata = json.loads(json.dumps(snapshot.metadata))  # as a file would give it back
         again = epochal.train(model, small, RECIPE, memory_bytes=memory_bytes)
-        again.restore(Snapshot(snapshot.arrays, text), epochs)
+        again.load_snapshot(snapshot._replace(metadata=metadata), epochs)
         assert again.step == step
         moments = again.moments()
         if not again.stopped and step % 6 < 4:  # stopped once more, in the same epoch
             next(moments, None)
             second = epochal.train(model, small, RECIPE, memory_bytes=memory_bytes)
-            second.restore(again.snapshot(), again.epochs)
+            second.load_snapshot(again.snapshot(), again.epochs)
             again.placed.close()
             again, moments = second, second.moments()
         for _ in moments:

@@ -13,7 +13,7 @@ import epochal
 from disk import Disk, Gone
 from epochal.errors import StorageError
 from epochal.runs import checkpoint, writer
-from epochal.runs.options import Keeping
+from epochal.runs.options import CheckpointOptions
 from epochal.runs.writer import RunFolder
 from epochal.system import atomic, jsonl
 from epochal.training import loop
@@ -81,7 +81,7 @@ ENDING = """
 import os, sys
 from pathlib import Path
 from disk import Disk
-from epochal import checkpoint
+from epochal.runs import checkpoint
 from snapshots import snapshot_of
 place, at = Path(sys.argv[1]), int(sys.argv[2])
 with Disk(place, at, lambda: os._exit(9)):
@@ -102,7 +102,7 @@ def test_a_process_that_ends_before_any_operation_of_a_save_leaves_a_whole_check
             break
         assert done.returncode == 9
     assert at >= count
-    assert found.told["step"] == 3 + at
+    assert found.metadata["step"] == 3 + at
     writer.sweep(place)
     assert not list(place.glob(".*"))
     assert len(checkpoint.found(place)) == 2
@@ -139,7 +139,7 @@ def test_no_checkpoint_counts_epochs_that_the_history_could_not_take(small, tmp_
     monkeypatch.setattr(writer, "Saver", Inline)
     monkeypatch.setattr(loop, "STRETCH_SECONDS", 0)
     run = epochal.train(epochal.logistic(), small, SHORT)
-    with RunFolder.create(tmp_path / "run", run, Keeping(checkpoint_seconds=0)) as kept:
+    with RunFolder.create(tmp_path / "run", run, CheckpointOptions(checkpoint_seconds=0)) as kept:
         moments = kept.moments()
         with monkeypatch.context() as patch:
             patch.setattr(jsonl, "append", lambda *args: failing(errno.ENOSPC)())

@@ -10,7 +10,6 @@ import numpy as np
 import epochal
 from epochal.data.dataset import Dataset
 from epochal.device.residency import Needs
-from epochal.training.snapshot import Snapshot
 from epochal.training.training import Training
 
 
@@ -51,7 +50,8 @@ def resumed_at_every_step(model: Any, data: Dataset, recipe: epochal.Recipe, mem
     assert len(snapshots) == 1 + whole.step
     for step, (snapshot, epochs) in enumerate(snapshots):
         again = epochal.train(model, data, recipe, memory_bytes=memory_bytes)
-        again.restore(Snapshot(snapshot.arrays, json.loads(json.dumps(snapshot.told))), epochs)
+        metadata = json.loads(json.dumps(snapshot.metadata))
+        again.load_snapshot(snapshot._replace(metadata=metadata), epochs)
         assert again.step == step
         for _ in again.moments():
             pass

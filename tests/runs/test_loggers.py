@@ -20,7 +20,7 @@ from epochal import Recipe, errors, logistic, train
 from epochal.runs import run
 from epochal.runs.loggers import Log, Tool, check
 from epochal.runs.loggers.story import learning_rate
-from epochal.runs.writer import Keeping, RunFolder
+from epochal.runs.writer import CheckpointOptions, RunFolder
 from epochal.system.extras import EXTRAS
 from needs import extra
 
@@ -150,7 +150,7 @@ def test_a_store_holds_the_curves_once_though_the_run_was_killed_and_repeats_upd
     extra(*EXTRAS[tool])
     path = tmp_path / "a"
     training = train(logistic(), small, RECIPE)
-    folder = RunFolder.create(path, training, Keeping(checkpoint_seconds=0))
+    folder = RunFolder.create(path, training, CheckpointOptions(checkpoint_seconds=0))
     with folder, Log(path, training, [tool]) as log:
         for moment in log.follow(folder.moments()):
             if moment.epoch and moment.epoch.epoch == 3:

@@ -66,9 +66,10 @@ def test_every_flipped_byte_of_the_parameters_is_noticed(small, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
-    [("run.json", "{", "cannot be read"), ("run.json", "{}", "no run of format 1"),
-     ("run.json", '{"format": 1}', "it has no sha256"), ("best.safetensors", None, "ended before its first validation"),
-     ("run.json", json.dumps(json_file.sealed({"format": 1})), "run_sha256 must be a SHA-256"),
+    [("run.json", "{", "cannot be read"), ("run.json", "{}", "no run of format 2"),
+     ("run.json", '{"format": 2}', "it has no sha256"), ("best.safetensors", None, "ended before its first validation"),
+     ("run.json", json.dumps(json_file.sealed({"format": 2})), "run_sha256 must be a SHA-256"),
+     ("run.json", json.dumps(json_file.sealed({"format": 1})), "is no run of format 2; open it with the epochal that"),
      ("run.json", None, "is no run folder")],
 )  # fmt: skip
 def test_a_damaged_folder_is_named(small, tmp_path, name, content, words):

@@ -16,7 +16,7 @@ import pytest
 import epochal
 from commands import epochal as command
 from commands import result
-from epochal.runs.options import Keeping
+from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
 from epochal.runs.writer import RunFolder
 from epochal.system import trust, user_file, user_package
@@ -212,7 +212,7 @@ def test_a_run_of_a_built_in_model_keeps_no_code_and_makes_no_key(tmp_path):
 
 def stopped(model, data, recipe, path: Path, step: int) -> None:
     run = epochal.train(model, data, recipe)
-    with RunFolder.create(path, run, Keeping(checkpoint_seconds=0)) as folder:
+    with RunFolder.create(path, run, CheckpointOptions(checkpoint_seconds=0)) as folder:
         moments = folder.moments()
         while run.step < step:
             next(moments)

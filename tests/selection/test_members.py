@@ -106,7 +106,7 @@ def test_a_loop_goes_on_from_snapshots_in_any_company(small):
     assert first.step == 6
     snapshots = first.snapshots()
     later = Loop(epochal.mlp(4), small, [TWELVE[3], TWELVE[0]])
-    later.take_up([snapshots[3], snapshots[0]], [first.members[3].epochs, first.members[0].epochs])
+    later.load_snapshots([snapshots[3], snapshots[0]], [first.members[3].epochs, first.members[0].epochs])
     for _ in later.run():
         pass
     assert [_story(member) for member in later.members] == [_story(whole.members[3]), _story(whole.members[0])]

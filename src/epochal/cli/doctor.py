@@ -21,12 +21,12 @@ def doctor(*, json: Flag = False) -> int:
 
     """
     from epochal.cli import output
-    from epochal.runs import record
+    from epochal.runs.versions import installed
     from epochal.system import extras
     from epochal.system.memory import available_bytes, format_bytes
 
     devices, trouble = _devices()
-    versions = record.installed()
+    versions = installed()
     gpus = graphics_cards()
     advice = diagnose(gpus, devices, extras.missing("cuda"))
     told = {

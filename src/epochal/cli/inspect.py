@@ -41,13 +41,13 @@ def inspect(
     from epochal.data.table import shown
     from epochal.device.placement import granted_bytes
     from epochal.device.residency import scoring
-    from epochal.runs.record import residency_json
+    from epochal.runs.schema import ResidencyRecord
 
     dataset = load(data, reading)
     granted = amount(memory, "--memory") or granted_bytes()
     residency = scoring(len(dataset.train), dataset.train.row_bytes, granted)
     if json:
-        output.print_json(_told(dataset) | {"residency": residency_json(residency)})
+        output.print_json(_told(dataset) | {"residency": ResidencyRecord.of(residency)._asdict()})
         return 0
     print(output.describe_data(dataset))
     for name, told in _told(dataset)["splits"].items():

@@ -9,7 +9,7 @@ from epochal.errors import RecipeError
 
 if TYPE_CHECKING:
     from epochal.models import Model
-    from epochal.runs.options import Keeping
+    from epochal.runs.options import CheckpointOptions
 
 Flag = Annotated[bool, Parameter(negative="")]
 Flat = Parameter(name="*")
@@ -59,11 +59,11 @@ class Keep:
     no_test: Flag = False
     """Leave the test split closed."""
 
-    def keeping(self) -> "Keeping":
+    def keeping(self) -> "CheckpointOptions":
         """The same for the run folder. Raises RecipeError."""
-        from epochal.runs.options import Keeping
+        from epochal.runs.options import CheckpointOptions
 
-        return Keeping(**vars(self))
+        return CheckpointOptions(**vars(self))
 
 
 def amount(text: str | None, option: str) -> int | None:

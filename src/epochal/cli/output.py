@@ -74,7 +74,7 @@ def finish(
             watch(told.follow(moments), training, quiet=quiet)
             with signals.raising():
                 fit = training.fit(path)
-                test, before = (None, 0) if folder.keeping.no_test else tested(fit)
+                test, before = (None, 0) if folder.options.no_test else tested(fit)
             if test is not None:
                 told.test(test)
         except DivergedError as error:
@@ -168,14 +168,14 @@ def print_json(told: dict[str, Any]) -> None:
 
 def outcome(fit: "Fit", residency: "Residency", test: Score | None, seconds: dict[str, float]) -> dict[str, Any]:
     """The contract's keys for train, resume and evaluate."""
-    from epochal.runs.record import residency_json
+    from epochal.runs.schema import ResidencyRecord
 
     about = _baselines(fit, test) if fit.data else {}
     baselines = {name: about[name].to_json() if about.get(name) else None for name in ("best_validation", "test")}
     return {
         "model": fit.model.name,
         "data": fit.data.source if fit.data else None,
-        "residency": residency_json(residency),
+        "residency": ResidencyRecord.of(residency)._asdict(),
         "epochs": len(fit.epochs),
         "steps": fit.steps,
         "stopped": fit.stopped,

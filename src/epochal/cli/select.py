@@ -151,13 +151,13 @@ def _search(
 def taken_up(path: Path, signals: "Signals", *, strict: bool, trust: bool, as_json: bool, quiet: bool) -> int:
     """`epochal resume` of a selection."""
     from epochal.cli import output
-    from epochal.runs import record
+    from epochal.runs import versions
     from epochal.selection import taken_up as session_of
 
     begun = time.perf_counter()
     say = output.Speaker(quiet=quiet or as_json)
     session = session_of(path, build=build, unread=unread, decisive=DECISIVE, say=say, trust=trust)
-    differ = "; ".join(record.differences(session.told["versions"]))
+    differ = "; ".join(versions.differences(session.told["versions"]))
     if differ and strict:
         session.close()
         raise RunError(f"{path}: was begun elsewhere: {differ}; resume it there, or without --strict")

@@ -18,7 +18,7 @@ from epochal.errors import DataWarning
 from epochal.estimator import inputs
 from epochal.estimator.parameters import Settings, settled
 from epochal.estimator.partial_fit import Increments
-from epochal.training.fitted import Epoch
+from epochal.training.progress import Epoch
 from epochal.training.tracker import Member
 from epochal.training.training import Training
 

@@ -8,8 +8,8 @@ import numpy as np
 from epochal.data.dataset import Dataset
 from epochal.device.placement import fetch
 from epochal.models import parameters
-from epochal.training.fitted import Epoch
 from epochal.training.program import Program
+from epochal.training.progress import Epoch
 from epochal.training.recipe import Recipe
 from epochal.training.tracker import Member, Running
 from epochal.training.training import train

@@ -19,7 +19,7 @@ from epochal.data.sources import read
 from epochal.data.table import Table
 from epochal.errors import RecipeError, RunError, option
 from epochal.runs.run import load_run, training_data
-from epochal.runs.run_record import RunRecord
+from epochal.runs.schema import read_record
 from epochal.system import extras
 from epochal.training.fitted import Fit
 
@@ -116,10 +116,10 @@ def _opened(
     if fit.folder is None:
         assert data is not None
         return fit, data, str(data.train.x.dtype), data.reading.label
-    told = RunRecord.read(fit.folder).data
-    if data is None and told.origin is not None:
+    record = read_record(fit.folder).data
+    if data is None and record.origin is not None:
         data = training_data(fit.folder)
-    return fit, data, str(told.preparation.dtype), told.preparation.reading.label
+    return fit, data, record.dtype, record.reading.label
 
 
 def _about(fit: Fit, dtype: np.dtype, label: str | None) -> dict[str, str]:

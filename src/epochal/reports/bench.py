@@ -17,7 +17,7 @@ from epochal.data.sources.arrays import catalog
 from epochal.errors import RecipeError
 from epochal.models import Model, lenet, logistic, mlp
 from epochal.reports import roofline
-from epochal.runs import record
+from epochal.runs.versions import versions
 from epochal.system.memory import peak_bytes
 from epochal.training.recipe import Recipe
 from epochal.training.training import Training, train
@@ -145,7 +145,7 @@ def run(works: Sequence[str], rows: int = ROWS, repeats: int = 3, timed: int = 3
         "rows": {"train": len(dataset.train), "valid": len(dataset.valid)},
         "repeats": repeats,
         "epochs": timed,
-        "versions": record.versions(),
+        "versions": versions(),
         "ceilings": vars(ceilings),
         "works": {name: _told(WORKS[name], taken[name], compiling[name], dataset, ceilings) for name in works},
         "peak_bytes": peak,

@@ -5,25 +5,44 @@ A save writes a new name, flushes it, renames it, flushes the folder, reads it b
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from epochal.system import plain_files, checksummed
+import numpy as np
+
 from epochal.errors import RunError, StorageError
+from epochal.system import checksummed, plain_files
 from epochal.system.schema import fields, flag, listed, mapping, number, optional, plain, sha256, text, together, whole
 from epochal.training.snapshot import Snapshot
 
 KEEP = 2
 STATE = fields(
-    dict, step=whole(), patience=listed(plain, 4, 4), best=optional(listed(whole(), 3, 3)), epochs=whole(),
+    dict, step=whole(), patience=listed(plain, 4, 4), best=optional(listed(whole(), 4, 4)), epochs=whole(),
     running=fields(
         dict, loss=number, rows=whole(), seconds=number, best=flag, validations=listed(together(whole(), whole()))
     ),
     stopped=optional(text), seconds=mapping(number), run=optional(sha256), history=optional(sha256),
 )  # fmt: skip
-"""The values of a checkpoint beside its arrays."""
+"""The metadata of a run's checkpoint."""
 _NAME = re.compile(r"checkpoint-(\d{12})\.safetensors")
+
+
+def to_arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
+    """The arrays of a snapshot as a file holds them: each by its name, behind `state.` or `best.`."""
+    parts = {"state": snapshot.state, "best": snapshot.best}
+    return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+
+def to_snapshot(arrays: Mapping[str, np.ndarray], metadata: dict[str, Any]) -> Snapshot:
+    """The snapshot of a file's arrays and metadata."""
+    return Snapshot(under("state.", arrays), under("best.", arrays), metadata)
+
+
+def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of the arrays whose names begin with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -33,15 +52,15 @@ def path_of(folder: Path, step: int) -> Path:
 
 def save(folder: Path, snapshot: Snapshot) -> None:
     """Write `snapshot`, and remove those before it but for the last. Raises StorageError; the older ones then stay."""
-    step = snapshot.told["step"]
+    step, arrays = snapshot.metadata["step"], to_arrays(snapshot)
     path = path_of(folder, step)
     try:
-        checksummed.write(path, snapshot.arrays, snapshot.told)
+        checksummed.write(path, arrays, snapshot.metadata)
         _read_back(path)
         for _, old in [pair for pair in found(folder) if pair[0] < step][: 1 - KEEP]:
             plain_files.unlink(old)
     except (OSError, RunError) as error:
-        size = sum(array.nbytes for array in snapshot.arrays.values())
+        size = sum(array.nbytes for array in arrays.values())
         why = plain_files.reason(error)
         raise StorageError(f"{path}: the checkpoint cannot be saved: {why}; it needs {size:,} bytes") from None
 
@@ -73,10 +92,9 @@ def newest(folder: Path, run: str | None = None) -> tuple[Snapshot | None, dict[
     complaints = {}
     for step, path in reversed(found(folder)):
         try:
-            snapshot = Snapshot(*checksummed.read(path))
-            told = snapshot.told.get("step"), snapshot.told.get("run")
-            if told == (step, run or told[1]):
-                return snapshot, complaints
+            arrays, metadata = checksummed.read(path)
+            if metadata.get("step") == step and run in (None, metadata.get("run")):
+                return to_snapshot(arrays, metadata), complaints
             complaints[path] = f"{path}: is a checkpoint of another run, or of another step"
         except PermissionError as error:  # which is no damage
             raise RunError(f"{path}: may not be read: {plain_files.reason(error)}; make it readable") from None

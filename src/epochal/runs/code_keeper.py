@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from epochal.system import atomic, trust, user_code
 from epochal.runs.kept_code import NAME, check_links, checked, digest
+from epochal.system import atomic, trust, user_code
 from epochal.system.user_file import Fetched
 
 

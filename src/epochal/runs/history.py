@@ -5,11 +5,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from epochal.system import atomic, jsonl, json_file, plain_files
-from epochal.runs import record
 from epochal.errors import RunError, StorageError
-from epochal.training.fitted import Epoch
+from epochal.system import atomic, json_file, jsonl, plain_files
 from epochal.system.lock import Lock
+from epochal.training.progress import EPOCH, Epoch
 
 NAME = "history.jsonl"
 
@@ -82,7 +81,7 @@ def read(folder: Path, count: int, sha256: str) -> tuple[Epoch, ...]:
             raise ValueError(f"it has {len(lines):,} whole lines, {count:,} were written")
         if hashlib.sha256(b"".join(lines)).hexdigest() != sha256:
             raise ValueError("its SHA-256 is not the one that was noted")
-        return tuple(record.epoch_from(json_file.parse(line)) for line in lines)
+        return tuple(EPOCH(json_file.parse(line), "") for line in lines)
     except PermissionError as error:
         raise RunError(f"{path}: may not be read: {plain_files.reason(error)}; make it readable for yourself") from None
     except (OSError, ValueError) as error:
@@ -96,9 +95,9 @@ def so_far(folder: Path) -> tuple[Epoch, ...]:
     epochs = []
     with suppress(OSError, ValueError):
         for line in jsonl.lines(folder / NAME):
-            epochs.append(record.epoch_from(json_file.parse(line)))
+            epochs.append(EPOCH(json_file.parse(line), ""))
     return tuple(epochs)
 
 
 def _line(epoch: Epoch) -> bytes:
-    return jsonl.line(record.epoch_json(epoch))
+    return jsonl.line(epoch.to_json())

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from epochal.system import trust, user_code, user_file
 from epochal.errors import RunError, option
+from epochal.system import trust, user_code, user_file
 from epochal.system.user_file import Fetched
 
 NAME = "code"

@@ -7,7 +7,7 @@ from epochal.errors import RecipeError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keeping:
+class CheckpointOptions:
     """How a run is kept."""
 
     checkpoint_seconds: float = 60.0
@@ -24,6 +24,3 @@ class Keeping:
             raise RecipeError(f"checkpoint_seconds: must be at least 0, got {self.checkpoint_seconds!r}")
         if self.on_storage_error not in ("retry", "stop"):
             raise RecipeError(f"on_storage_error: must be retry or stop, got {self.on_storage_error!r}")
-
-
-USUAL = Keeping()

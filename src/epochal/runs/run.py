@@ -6,22 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from epochal.runs import checkpoint, history, record
-from epochal.training import user_functions
-from epochal.models import parameters
-from epochal.system import checksummed
 from epochal.data.dataset import Dataset
-from epochal.errors import DataError, DivergedError, EpochalError, RecipeError, RunError, StorageError
-from epochal.training.fitted import Best, Epoch, Fit, Recorded
-from epochal.runs.writer import RunFolder, sweep
 from epochal.data.loading import load
-from epochal.system.lock import take_lock
-from epochal.models import Model
-from epochal.system.plain_files import reason
-from epochal.training.program import Program
-from epochal.training.recipe import Recipe
+from epochal.errors import DataError, DivergedError, EpochalError, RecipeError, RunError, StorageError
+from epochal.models import Model, parameters
+from epochal.runs import checkpoint, history
 from epochal.runs.run_code import RunCode
-from epochal.runs.run_record import REMEDY, DataRecord, RunRecord
+from epochal.runs.schema import NAME, REMEDY, DataRecord, RunRecord, misfit, read_record, run_sha256
+from epochal.runs.versions import differences
+from epochal.runs.writer import RunFolder, sweep
+from epochal.system import checksummed
+from epochal.system.lock import take_lock
+from epochal.system.plain_files import reason
+from epochal.system.schema import Unfit
+from epochal.training import user_functions
+from epochal.training.fitted import Fit, Recorded
+from epochal.training.program import Program
+from epochal.training.progress import BEST, Best, Epoch
+from epochal.training.recipe import FUNCTIONS, Recipe
 from epochal.training.training import Training, train
 
 log = logging.getLogger("epochal")
@@ -91,11 +93,11 @@ def resume(
     Raises RunError for what is no run, in use, damaged beyond its checkpoints, or other than it was; DataError.
     """
     path = Path(path)
-    RunRecord.read(path)  # what is no run gets no lock
+    _read(path)  # what is no run gets no lock
     lock = take_lock(path)
     try:
-        told = RunRecord.read(path)
-        code = RunCode.opened(path, told, user_functions.NAMES + (("model",) if model is None else ()), trusted=trust)
+        told = _read(path)
+        code = RunCode.opened(path, told, FUNCTIONS + (("model",) if model is None else ()), trusted=trust)
         notes = code.changed(strict=strict, given=model) + _differences(told.versions, strict, path)
         recipe = code.recipe(recipe)
         data = training_data(path) if data is None else data
@@ -107,33 +109,33 @@ def resume(
         for damaged, complaint in complaints.items():
             aside = checkpoint.set_aside(damaged)
             notes.append(f"{complaint}; it is called {aside.name} now, and an older checkpoint is used")
-        return Resumed(RunFolder(path, lock, training, told.keeping, told.code), tuple(notes))
+        return Resumed(RunFolder(path, lock, training, record=told), tuple(notes))
     except OSError as error:
         lock.close()
         raise StorageError(f"{path}: the run cannot be taken up: {reason(error)}") from None
     except BaseException as error:
         lock.close()
         if _is_misfit(error, model):
-            raise RunError(f"{path / 'run.json'}: makes no sense: {error!r}; {REMEDY}") from None
+            raise RunError(f"{path / NAME}: makes no sense: {error!r}; {REMEDY}") from None
         raise
 
 
 def _restored(training: Training, path: Path, told: RunRecord) -> dict[Path, str]:
     """Bring `training` to the newest whole checkpoint; what is wrong with newer ones. Raises RunError."""
-    run = record.run_sha256(training.model, training.recipe, training.data)
+    run = run_sha256(training.model, training.recipe, training.data)
     snapshot, complaints = checkpoint.newest(path, run)
     if snapshot is None:
         return complaints
     source = training.model.source.reference
     try:
-        state = checkpoint.STATE(snapshot.told, "")
-        training.restore(snapshot, history.read(path, state["epochs"], state["history"]))
+        state = checkpoint.STATE(snapshot.metadata, "")
+        training.load_snapshot(snapshot, history.read(path, state["epochs"], state["history"]))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         if source and isinstance(error, ValueError):
             raise RunError(
                 f"{path}: does not fit the model {source}: {error}; resume it with the one it keeps"
             ) from None
-        where = checkpoint.path_of(path, snapshot.told["step"])
+        where = checkpoint.path_of(path, snapshot.metadata["step"])
         raise RunError(f"{where}: is no checkpoint of this run: {error}; remove it, and an older one is used") from None
     return complaints
 
@@ -149,7 +151,7 @@ MISFITS = (KeyError, TypeError, ValueError, AttributeError, IndexError, Overflow
 
 
 def _differences(then: Mapping[str, str], strict: bool, path: Path) -> list[str]:
-    differ = record.differences(then)
+    differ = differences(then)
     if differ and strict:
         raise RunError(f"{path}: was begun elsewhere: {'; '.join(differ)}; resume it there, or without --strict")
     return [f"bits may differ from an uninterrupted run: {'; '.join(differ)}"] if differ else []
@@ -172,7 +174,7 @@ def load_run(
     Raises RunError for a folder that is no whole run, or whose code is not trusted, DataError for other data.
     """
     path = Path(path)
-    told = RunRecord.read(path)
+    told = _read(path)
     try:
         code = RunCode.opened(path, told, ("model",) if model is None else (), trusted=trust)
         model, recipe, prepared = code.model(model), code.recipe(recipe), told.data.preparation
@@ -188,8 +190,19 @@ def load_run(
         )  # fmt: skip
     except MISFITS as error:
         if _is_misfit(error, model):
-            raise RunError(f"{path / 'run.json'}: makes no sense: {error!r}; {REMEDY}") from None
+            raise RunError(f"{path / NAME}: makes no sense: {error!r}; {REMEDY}") from None
         raise
+
+
+def _read(path: Path) -> RunRecord:
+    """The record of a run whose model, where it is a built-in one, can be built. Raises RunError."""
+    record = read_record(path)
+    if record.model.built_in and not record.model.reference:
+        try:
+            record.model.build()
+        except Unfit as error:
+            raise misfit(path / NAME, error) from None
+    return record
 
 
 def _program(model: Model, recipe: Recipe, told: RunRecord, path: Path) -> Program:
@@ -199,12 +212,12 @@ def _program(model: Model, recipe: Recipe, told: RunRecord, path: Path) -> Progr
     except RecipeError as error:
         if not model.built_in:
             raise
-        raise RunError(f"{path / 'run.json'}: makes no sense: {error}") from None
+        raise RunError(f"{path / NAME}: makes no sense: {error}") from None
 
 
 def training_data(path: Path) -> Dataset:
     """The data that a run was trained on, read again. Raises RunError, or DataError where they have changed."""
-    told = RunRecord.read(path).data
+    told = read_record(path).data
     if told.origin is None:
         raise RunError(f"{path}: was trained on arrays of a program, which are not kept; name data to score")
     data = load(told.origin, told.preparation.reading)
@@ -227,17 +240,17 @@ def _read_best(path: Path, program: Program, run: RunRecord) -> tuple[Best, Any]
     """
     try:
         named, told = checksummed.read(path)
-        found = record.BEST(told, "")
+        best = BEST({name: value for name, value in told.items() if name != "run"}, "")
     except FileNotFoundError:
         raise RunError(f"{path}: is missing; the run ended before its first validation, train it again") from None
     except PermissionError as error:
         raise RunError(f"{path}: may not be read: {reason(error)}; make it readable for yourself") from None
     except ValueError as error:
         raise RunError(f"{path}: are no best parameters of epochal's: {error}; bring the file back") from None
-    if found["run"] != run.run_sha256:
+    if told.get("run") != run.run_sha256:
         raise RunError(
-            f"{path}: belongs to another run, of another model, recipe or data: {found['run'][:12]}…, this one is "
-            f"{run.run_sha256[:12]}…; bring its own file back, or train it again"
+            f"{path}: belongs to another run, of another model, recipe or data: {str(told.get('run'))[:12]}…, this one "
+            f"is {run.run_sha256[:12]}…; bring its own file back, or train it again"
         )
     try:
         params = parameters.unflatten(named, program.variable_shapes)
@@ -248,14 +261,14 @@ def _read_best(path: Path, program: Program, run: RunRecord) -> tuple[Best, Any]
             f"{path}: is not the file that this run ended with: the parameters have the SHA-256 {sha256[:12]}…, "
             f"run.json says {str(run.parameters_sha256)[:12]}…; bring its own file back"
         )
-    return Best(found["epoch"], found["step"], found["valid"]), params
+    return best, params
 
 
 def _history(path: Path, told: RunRecord) -> tuple[Epoch, ...]:
     if told.stopped is None:  # it goes on, or was killed: what is there so far
         return history.so_far(path)
     try:
-        return history.read(path, told.epochs, told.history_sha256)
+        return history.read(path, *told.history)
     except RunError as error:  # the parameters do not depend on it
         log.warning("%s; the parameters are not concerned, the curve of this run is not whole", error)
         return history.so_far(path)

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from epochal.runs import kept_code
-from epochal.training import user_functions
-from epochal.system import user_file
 from epochal.errors import RunError, option
+from epochal.models import Model, adapted
+from epochal.runs import kept_code
 from epochal.runs.kept_code import Kept
-from epochal.models import BUILT_IN, Model, adapted
-from epochal.training.user_functions import Functions
-from epochal.training.recipe import Recipe
-from epochal.runs.run_record import RunRecord
+from epochal.runs.schema import RunRecord
+from epochal.system import user_file
 from epochal.system.user_file import Fetched
+from epochal.training import user_functions
+from epochal.training.recipe import FUNCTIONS, Recipe
+from epochal.training.user_functions import Functions
 
 
 class RunCode(NamedTuple):
@@ -55,7 +55,7 @@ class RunCode(NamedTuple):
             raise RunError(
                 f"{self.path}: was trained with the model {name} of your own; give it: load_run(RUN, model=…)"
             )
-        return BUILT_IN[told.name](**told.settings)
+        return told.build()
 
     def recipe(self, given: Recipe | None) -> Recipe:
         """The recipe of the run, or `given`, which must be the same where that can be told. Raises RunError."""
@@ -76,7 +76,7 @@ class RunCode(NamedTuple):
     def functions(self, recipe: Recipe) -> Functions:
         """The functions of `recipe`: what a file is named for in the run is executed as the run keeps it."""
         # What was given by value then may be a file now, which only the caller can have named.
-        by_value = [getattr(recipe, name) for name in user_functions.NAMES if name in self.told.by_value]
+        by_value = [getattr(recipe, name) for name in FUNCTIONS if name in self.told.by_value]
 
         def fetch(of: Any) -> Fetched:
             return (user_file.fetch if any(of is given for given in by_value) else self.kept.fetch)(of)

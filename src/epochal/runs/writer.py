@@ -15,27 +15,29 @@ import logging
 import shlex
 import time
 from collections.abc import Generator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import tomli_w
 
-from epochal.system import atomic, json_file, plain_files, checksummed
-from epochal.runs import checkpoint, record
+from epochal.errors import EpochalError, RunError, StorageError
 from epochal.models import parameters
-from epochal.training import row_file
+from epochal.runs import checkpoint
 from epochal.runs.checkpoint import Saver
 from epochal.runs.code_keeper import Keeper
-from epochal.errors import EpochalError, RunError, StorageError
-from epochal.training.fitted import Best
 from epochal.runs.history import History
-from epochal.runs.options import USUAL, Keeping
 from epochal.runs.kept_code import NAME as CODE
+from epochal.runs.options import CheckpointOptions
+from epochal.runs.schema import NAME as RUN
+from epochal.runs.schema import DataRecord, HistoryRecord, ModelRecord, ResidencyRecord, RunRecord, now, run_sha256
+from epochal.runs.versions import versions
+from epochal.system import atomic, checksummed, json_file, plain_files
 from epochal.system.lock import NAME as LOCK
 from epochal.system.lock import Lock, check_free, take_lock
-from epochal.runs.run_record import FORMAT
+from epochal.training import row_file
+from epochal.training.progress import Best
+from epochal.training.score import Score
 from epochal.training.snapshot import Snapshot
 from epochal.training.training import Moment, Training
 
@@ -50,20 +52,29 @@ log = logging.getLogger("epochal")
 class RunFolder:
     """The folder of a run that is going on. Whoever makes one holds its lock until `close`; `with` closes it."""
 
-    def __init__(self, path: Path, lock: Lock, training: Training, keeping: Keeping, code: Any = None):
-        """`code` is what the folder tells of code that it keeps already."""
-        self.path, self.lock, self.training, self.keeping = path, lock, training, keeping
+    def __init__(
+        self,
+        path: Path,
+        lock: Lock,
+        training: Training,
+        options: CheckpointOptions | None = None,
+        record: RunRecord | None = None,
+    ):
+        """`record` is that of a run that goes on, whose folder has its options."""
+        self.path, self.lock, self.training = path, lock, training
+        self.options = record.options if record else options or CheckpointOptions()
+        self._begun, self._ended = record.begun if record else now(), False
         self._best: Best | None = None
         self._submitted, self._cost = time.monotonic(), 0.0
         self._saved_best: Best | None = None
         self._warned = -WARNING_SECONDS
-        self._run = record.run_sha256(training.model, training.recipe, training.data)
+        self._run = run_sha256(training.model, training.recipe, training.data)
         self._history = History(path, lock)
         uses = {"model": training.model.source, **training.own.sources}
-        self._keeper = Keeper(path, uses, code)
+        self._keeper = Keeper(path, uses, record.code if record else None)
 
     @classmethod
-    def create(cls, path: Path, training: Training, keeping: Keeping = USUAL) -> "RunFolder":
+    def create(cls, path: Path, training: Training, options: CheckpointOptions | None = None) -> "RunFolder":
         """Make the folder of a new run. Raises RunError where there is a run in it, or something else."""
         keeper = Keeper(path, {"model": training.model.source, **training.own.sources})
         if path.is_dir():
@@ -71,7 +82,7 @@ class RunFolder:
         lock = take_lock(path)
         try:
             _check_empty(path, keeper)
-            folder = cls(path, lock, training, keeping)
+            folder = cls(path, lock, training, options)
             folder._begin()
         except OSError as error:
             lock.close()
@@ -116,7 +127,7 @@ class RunFolder:
     def _due(self) -> bool:
         since = time.monotonic() - self._submitted
         better = self.training.best is not self._best and since >= COST_SHARE * self._cost
-        return better or since >= self.keeping.checkpoint_seconds
+        return better or since >= self.options.checkpoint_seconds
 
     def _submit(self, saver: Saver) -> None:
         begun = time.monotonic()
@@ -125,8 +136,8 @@ class RunFolder:
         self._cost = max(self._cost, self._submitted - begun)
 
     def _snapshot(self) -> Snapshot:
-        arrays, told = self.training.snapshot()
-        return Snapshot(arrays, told | {"run": self._run, "history": self._history.sha256})
+        snapshot = self.training.snapshot()
+        return snapshot._replace(metadata=snapshot.metadata | {"run": self._run, "history": self._history.sha256})
 
     def _save(self, snapshot: Snapshot) -> None:
         """In the saver's thread: the checkpoint, and the best parameters where they are new. Raises StorageError."""
@@ -134,10 +145,9 @@ class RunFolder:
         self.lock.check()
         self._history.sync()  # a checkpoint counts the epochs before it, so they must be there
         checkpoint.save(self.path, snapshot)
-        if snapshot.told["best"] is not None:
-            epoch, step, wrong = snapshot.told["best"]
-            named = {n.removeprefix("best."): array for n, array in snapshot.arrays.items() if n.startswith("best.")}
-            self._save_best(Best(epoch, step, self.training.valid_score(wrong)), named)
+        if snapshot.metadata["best"] is not None:
+            epoch, step, wrong, of = snapshot.metadata["best"]
+            self._save_best(Best(epoch, step, Score(wrong, of)), snapshot.best)
         self._cost = max(self._cost, time.monotonic() - begun)
 
     def _save_best(self, best: Best, named: dict[str, np.ndarray]) -> None:
@@ -145,7 +155,7 @@ class RunFolder:
             return
         path = self.path / "best.safetensors"
         try:
-            checksummed.write(path, named, record.best_json(best) | {"run": self._run})
+            checksummed.write(path, named, best.to_json() | {"run": self._run})
             self._saved_best = best
         except OSError as error:
             raise StorageError(f"{path}: the best parameters cannot be saved: {plain_files.reason(error)}") from None
@@ -153,7 +163,7 @@ class RunFolder:
     def _heed(self, error: StorageError | None) -> None:
         if error is None:
             return
-        if self.keeping.on_storage_error == "stop":
+        if self.options.on_storage_error == "stop":
             self.training.stop("storage")
             raise error
         if time.monotonic() - self._warned >= WARNING_SECONDS:
@@ -191,21 +201,22 @@ class RunFolder:
 
     def _save_outcome(self) -> None:
         self.lock.check()
+        self._ended = True
         if self.training.best is not None:
             self._save_best(self.training.best, parameters.flatten(self.training.params))
         self._write_description()
 
     def _write_description(self) -> None:
         try:
-            atomic.write_json(self.path / "run.json", self._describe())
+            atomic.write_json(self.path / RUN, self._describe())
         except OSError as error:
-            raise StorageError(f"{self.path / 'run.json'}: cannot be written: {plain_files.reason(error)}") from None
+            raise StorageError(f"{self.path / RUN}: cannot be written: {plain_files.reason(error)}") from None
 
     def _begin(self) -> None:
         sweep(self.path)
         self._keeper.sweep()
         training = self.training
-        options = record.model_options(training.model) | training.recipe.to_dict()
+        options = ModelRecord.of(training.model).options | training.recipe.to_dict()
         if training.data.origin:
             options = {"data": training.data.origin} | training.data.reading.to_dict() | options
         # A name of a folder may hold what no comment can.
@@ -213,7 +224,7 @@ class RunFolder:
         text = f"# Options of this run: epochal train --config {recipe} repeats it.\n"
         row_file.write(self.path, training.data)
         atomic.write(self.path / "recipe.toml", (text + tomli_w.dumps(options)).encode())
-        atomic.write_json(self.path / "run.json", self._describe())
+        atomic.write_json(self.path / RUN, self._describe())
 
     def _keep_code(self) -> StorageError | None:
         """Keep what was imported in the middle of a run; what could not be written."""
@@ -225,10 +236,29 @@ class RunFolder:
         return None
 
     def _describe(self) -> dict[str, Any]:
-        history = {"epochs": len(self.training.epochs), "sha256": self._history.sha256}
-        kept = {"history": history, "keeping": asdict(self.keeping), "code": self._keeper.keep()}
-        told = {"format": FORMAT} | record.training_json(self.training) | kept | {"versions": record.versions()}
-        return json_file.sealed(told)
+        training = self.training
+        record = RunRecord(
+            run_sha256=self._run,
+            model=ModelRecord.of(training.model),
+            recipe=training.recipe.to_dict(),
+            by_value=training.recipe.by_value,
+            data=DataRecord.of(training.data),
+            best=training.best,
+            parameters_sha256=parameters.sha256(training.params) if training.best else None,
+            steps=training.step,
+            steps_per_epoch=training.plan.steps,
+            stopped=training.stopped,
+            begun=self._begun,
+            ended=now() if self._ended else None,
+            residency=ResidencyRecord.of(training.residency),
+            seconds=dict(training.seconds),
+            memory_bytes=training.program.memory_bytes,
+            history=HistoryRecord(len(training.epochs), self._history.sha256),
+            options=self.options,
+            code=self._keeper.keep(),
+            versions=versions(),
+        )
+        return json_file.sealed(record.to_json())
 
 
 def sweep(path: Path) -> None:

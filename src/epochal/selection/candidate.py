@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from epochal.data.dataset import Dataset
 from epochal.errors import RunError
-from epochal.models import BUILT_IN, Model, adapted
-from epochal.runs.record import model_json
+from epochal.models import Model, adapted
+from epochal.runs.schema import ModelRecord
 from epochal.system import user_file
 from epochal.system.option_rules import Unread
 from epochal.training.recipe import Recipe
@@ -41,7 +41,7 @@ class Candidate:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which `candidate_from` makes it again where model and recipe are no objects."""
-        told = {"number": self.number, "model": model_json(self.model), "recipe": self.recipe.to_dict()}
+        told = {"number": self.number, "model": ModelRecord.of(self.model).to_json(), "recipe": self.recipe.to_dict()}
         return told | {"by_value": list(self.recipe.by_value), "varied": dict(self.varied)}
 
     def adapted(self, data: Dataset, fetch: user_file.Fetch = user_file.fetch) -> "Candidate":
@@ -58,13 +58,12 @@ class Candidate:
 
 def candidate_from(told: Mapping[str, Any], data: Dataset, fetch: user_file.Fetch) -> Candidate:
     """The candidate of its JSON form. Raises RunError where its model or a part of its recipe was given by value."""
-    name, settings = told["model"]["name"], told["model"]["settings"]
-    given = told["model"].get("reference")
-    lost = told["by_value"] or ([] if given or told["model"]["built_in"] else [f"model {name!r}"])
+    model: ModelRecord = told["model"]
+    lost = told["by_value"] or ([] if model.reference or model.built_in else [f"model {model.name!r}"])
     if lost:
         raise RunError(f"candidate {told['number']}: its {lost[0]} was given by value, and is not kept; select anew")
-    model = given or BUILT_IN[name](**settings)
-    return Candidate(told["number"], model, Recipe.from_dict(told["recipe"]), told["varied"]).adapted(data, fetch)
+    made = model.reference or model.build()
+    return Candidate(told["number"], made, Recipe.from_dict(told["recipe"]), told["varied"]).adapted(data, fetch)
 
 
 def shown(value: Any) -> str:

@@ -7,9 +7,8 @@ from contextlib import closing, suppress
 from epochal.errors import DivergedError, RunError
 from epochal.selection.candidate import Outcome, Trial
 from epochal.selection.store import Checkpoint, Journal, Paused
-from epochal.training.fitted import Epoch
 from epochal.training.loop import Loop
-from epochal.training.snapshot import Snapshot
+from epochal.training.progress import Epoch
 from epochal.training.tracker import Member
 
 COST_SHARE = 50
@@ -27,14 +26,14 @@ class Crew:
         states = kept.states if kept else self._paused()
         if states is not None:
             try:
-                loop.take_up([snapshot for snapshot, _ in states], [epochs for _, epochs in states])
+                loop.load_snapshots([snapshot for snapshot, _ in states], [epochs for _, epochs in states])
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 names = ", ".join("{}-{}-{}".format(*trial) for trial in self.trials[:3])
                 raise RunError(f"{journal.path}: the states of the trials {names} do not fit: {error}") from None
             for member, (snapshot, epochs) in zip(loop.members, states, strict=True):
                 if member.finished():
-                    told = member.told() | {"seconds": snapshot.told["seconds"]}
-                    self.ended[member] = (Snapshot(snapshot.arrays, told), list(epochs))
+                    metadata = member.state_dict() | {"seconds": snapshot.metadata["seconds"]}
+                    self.ended[member] = (snapshot._replace(metadata=metadata), list(epochs))
         if kept and self.alive() and len(kept.together) < len(self.trials):
             # The loop had become so narrow; a program of another width may round differently.
             loop.narrow([loop.members[place] for place in kept.together])

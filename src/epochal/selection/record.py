@@ -7,8 +7,7 @@ from typing import Any, Self
 
 from epochal.errors import RunError
 from epochal.runs.checkpoint import STATE
-from epochal.runs.record import EPOCH
-from epochal.runs.run_record import DATA, DataRecord
+from epochal.runs.schema import DATA, MODEL, DataRecord
 from epochal.selection.candidate import Outcome, Trial
 from epochal.selection.grouping import ALONE, BY_SEED, TOGETHER
 from epochal.selection.options import Choosing
@@ -31,9 +30,10 @@ from epochal.system.schema import (
     together,
     whole,
 )
+from epochal.training.progress import EPOCH
 from epochal.training.score import SCORE
 
-NAME, FORMAT = "selection.json", 1
+NAME, FORMAT = "selection.json", 2
 _REMEDY = "the file was changed or is damaged: bring it back, or select anew"
 
 
@@ -100,7 +100,7 @@ _SELECTION = fields(
 )  # fmt: skip
 _CANDIDATE = fields(
     dict, number=whole(), by_value=listed(text), recipe=mapping(plain), varied=mapping(plain),
-    model=fields(dict, name=text, settings=mapping(plain), built_in=flag, reference=optional(text)),
+    model=MODEL,
 )  # fmt: skip
 _BATCH = fields(dict, candidates=listed(_CANDIDATE), search=fields(dict, trials=optional(listed(whole()))))
 _RUNG = together(listed(whole()), listed(TRIAL))
@@ -114,6 +114,6 @@ KEPT = fields(
     history=optional(listed(EPOCH)),
 )  # fmt: skip
 PROGRESS = fields(
-    dict, step=whole(), run=sha256, members=listed(fields(dict, told=STATE, history=listed(EPOCH))),
+    dict, step=whole(), run=sha256, members=listed(fields(dict, metadata=STATE, history=listed(EPOCH))),
     trials=listed(TRIAL), until=optional(whole()), together=listed(whole()),
 )  # fmt: skip

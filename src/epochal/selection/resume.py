@@ -7,10 +7,10 @@ from typing import Any
 from epochal.data.dataset import Dataset
 from epochal.data.loading import load
 from epochal.errors import DataError, EpochalError, RunError, option
-from epochal.runs import kept_code, record
+from epochal.runs import kept_code
 from epochal.runs.kept_code import Kept
 from epochal.runs.run import MISFITS
-from epochal.runs.run_record import DataRecord
+from epochal.runs.schema import DataRecord, code_uses
 from epochal.selection.candidate import candidate_from
 from epochal.selection.record import SelectionRecord
 from epochal.selection.runner import Selecting
@@ -100,7 +100,7 @@ def _code(path: Path, told: SelectionRecord, lines: list[dict[str, Any]], *, tru
     kept = kept_code.checked(path, told.code) if told.code is not None else None
     references = list(kept["references"]) if kept else []
     for one in (one for line in lines if "batch" in line for one in line["batch"]["candidates"]):
-        references += record.code_uses(one).values()
+        references += code_uses(one["model"].reference, one["recipe"], one["by_value"]).values()
     uses = {reference: reference for reference in (kept["references"] if kept else ())}
     return kept_code.opened(path, kept, uses, references, trusted=trusted)
 
@@ -131,7 +131,7 @@ def _same_data(path: Path, told: DataRecord, data: Dataset | None) -> Dataset:
     if data is None:
         if told.origin is None:
             raise RunError(f"{path}: selects on arrays of a program, which are not kept; give them: resume(PATH, data)")
-        data = load(told.origin, told.preparation.reading)
+        data = load(told.origin, told.reading)
     if data.fingerprint != told.fingerprint:
         raise DataError(
             f"{data.source}: these are not the data of {path}: their fingerprint is {data.fingerprint[:12]}…, the "

@@ -9,9 +9,10 @@ import numpy as np
 
 from epochal.data.dataset import Dataset, check_data
 from epochal.errors import RunError, StorageError, option, speaks_of_options
-from epochal.runs import record
 from epochal.runs.code_keeper import Keeper
 from epochal.runs.run import load_run
+from epochal.runs.schema import DataRecord
+from epochal.runs.versions import versions
 from epochal.selection import plot, table
 from epochal.selection.candidate import Candidate, Standing
 from epochal.selection.options import Choosing
@@ -126,9 +127,9 @@ class Session:
                 search, data, choosing, Journal(out, about(data, choosing) if out else None), memory_bytes, say
             )
             told = {"format": FORMAT, "choosing": choosing.to_dict(), "search": search.to_json(), "outcome": None}
-            told |= {"memory_bytes": memory_bytes, "versions": record.versions()}
+            told |= {"memory_bytes": memory_bytes, "versions": versions()}
             uses = {reference: user_file.fetch(reference) for reference in search.references()}
-            session = cls(selecting, told | ({"data": record.data_json(data)} if out else {}), lock, (), uses)
+            session = cls(selecting, told | ({"data": DataRecord.of(data).to_json()} if out else {}), lock, (), uses)
             session._write()
             for note in search.notes:
                 selecting.note(note)

@@ -17,14 +17,13 @@ import numpy as np
 
 from epochal.errors import RunError, StorageError
 from epochal.runs import checkpoint
-from epochal.runs.record import epoch_json
 from epochal.selection.candidate import Candidate, Outcome, Trial
 from epochal.selection.record import KEPT, LINE, PROGRESS
 from epochal.system import atomic, checksummed, json_file
 from epochal.system.jsonl import append, chained, unchained
 from epochal.system.jsonl import lines as whole_lines
 from epochal.system.plain_files import Inner, is_plain, reason, unlink
-from epochal.training.fitted import Epoch
+from epochal.training.progress import Epoch
 from epochal.training.snapshot import Snapshot
 
 _NAME = re.compile(r"\d+-\d+-\d+\.safetensors")
@@ -95,12 +94,13 @@ class Journal:
         """Keep the states of the trials that are trained in one loop, until the loop has ended."""
         if self.path is None:
             return
-        step = max(snapshot.told["step"] for snapshot, _ in kept.states)
-        arrays = {f"{i}/{name}": array for i, (s, _) in enumerate(kept.states) for name, array in s.arrays.items()}
-        members = [{"told": s.told, "history": [epoch_json(epoch) for epoch in epochs]} for s, epochs in kept.states]
-        told = {"step": step, "members": members, "run": self._identity(kept.trials)}
-        told |= {"trials": kept.trials, "until": kept.until, "together": kept.together}
-        checkpoint.save(self._folder("progress"), Snapshot(arrays, told))
+        snapshots = [snapshot for snapshot, _ in kept.states]
+        state = {f"{i}/{name}": array for i, s in enumerate(snapshots) for name, array in s.state.items()}
+        best = {f"{i}/{name}": array for i, s in enumerate(snapshots) for name, array in s.best.items()}
+        members = [{"metadata": s.metadata, "history": [epoch.to_json() for epoch in of]} for s, of in kept.states]
+        metadata = {"step": max(s.metadata["step"] for s in snapshots), "run": self._identity(kept.trials)}
+        metadata |= {"members": members, "trials": kept.trials, "until": kept.until, "together": kept.together}
+        checkpoint.save(self._folder("progress"), Snapshot(state, best, metadata))
 
     def checkpointed(self, trials: list[Trial], until: int | None) -> Checkpoint | None:
         """What was kept of a loop of these trials; None where there is nothing."""
@@ -148,8 +148,8 @@ class Journal:
             told["rows"] = len(self._missed[trial])
         if trial in self._paused:
             snapshot, epochs = self._paused[trial]
-            arrays |= snapshot.arrays
-            told |= {"member": snapshot.told, "history": [epoch_json(epoch) for epoch in epochs]}
+            arrays |= checkpoint.to_arrays(snapshot)
+            told |= {"member": snapshot.metadata, "history": [epoch.to_json() for epoch in epochs]}
         path = self._folder("trials") / f"{trial.candidate}-{trial.seed}-{trial.fold}.safetensors"
         try:
             checksummed.write(path, arrays, told)
@@ -190,7 +190,7 @@ class Journal:
             try:
                 self._take_checkpoint(snapshot)
             except (KeyError, ValueError, TypeError, IndexError) as error:
-                path = checkpoint.path_of(folder, snapshot.told["step"])
+                path = checkpoint.path_of(folder, snapshot.metadata["step"])
                 aside = checkpoint.set_aside(path)
                 complaints.append(f"{path}: {error}; it is called {aside.name} now, and its trials are done again")
         return complaints
@@ -220,17 +220,17 @@ class Journal:
         if "missed" in arrays:
             self._missed[trial] = _unpacked(arrays.pop("missed"), kept["rows"])
         if kept["member"] is not None:
-            self._paused[trial] = Snapshot(arrays, kept["member"]), list(kept["history"] or ())
+            self._paused[trial] = checkpoint.to_snapshot(arrays, kept["member"]), list(kept["history"] or ())
 
     def _take_checkpoint(self, snapshot: Snapshot) -> None:
-        told = PROGRESS(snapshot.told, "")
+        told = PROGRESS(snapshot.metadata, "")
         known = all(trial.candidate < len(self.candidates) for trial in told["trials"])
         if not known or told["run"] != self._identity(told["trials"]):
             raise ValueError("is a checkpoint of another selection")
         states = []
         for i, member in enumerate(told["members"]):
-            mine = {n.removeprefix(f"{i}/"): a for n, a in snapshot.arrays.items() if n.startswith(f"{i}/")}
-            states.append((Snapshot(mine, member["told"]), list(member["history"])))
+            state, best = (checkpoint.under(f"{i}/", arrays) for arrays in (snapshot.state, snapshot.best))
+            states.append((Snapshot(state, best, member["metadata"]), list(member["history"])))
         if len(states) != len(told["trials"]) or not set(told["together"]) <= set(range(len(states))):
             raise ValueError("does not hold the states of its trials")
         self._checkpoint = Checkpoint(list(told["trials"]), told["until"], states, list(told["together"]))

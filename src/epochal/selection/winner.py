@@ -11,9 +11,8 @@ from epochal.data.preparation import Preparation
 from epochal.device.plan import Plan
 from epochal.errors import RunError
 from epochal.models import parameters
-from epochal.runs import record
-from epochal.runs.options import Keeping
-from epochal.runs.run_record import RunRecord
+from epochal.runs.options import CheckpointOptions
+from epochal.runs.schema import read_record, run_sha256
 from epochal.runs.writer import RunFolder
 from epochal.selection.candidate import Standing
 from epochal.selection.folds import joined
@@ -22,8 +21,9 @@ from epochal.selection.store import Journal
 from epochal.system import plain_files
 from epochal.system.lock import take_lock
 from epochal.training import user_functions
-from epochal.training.fitted import Best, Fit
+from epochal.training.fitted import Fit
 from epochal.training.program import Program
+from epochal.training.progress import Best
 from epochal.training.recipe import Recipe
 from epochal.training.snapshot import Snapshot
 from epochal.training.training import Training
@@ -57,7 +57,7 @@ class Chooser:
         if folder is None:
             return self._remembered(standing, recipe, snapshot)
         training = self._training(standing, closed(self.data), recipe)
-        training.restore(snapshot, epochs)
+        training.load_snapshot(snapshot, epochs)
         training.member.stopped = best.stopped
         return self._kept(training, folder, self.data)
 
@@ -81,35 +81,34 @@ class Chooser:
 
     def _folder(self, folder: Path, training: Training) -> RunFolder:
         """The run folder: what a killed session has left of this very run is taken up, anything else is set aside."""
-        keeping = Keeping(no_test=True)
+        options = CheckpointOptions(no_test=True)
         if not folder.exists():
-            return RunFolder.create(folder, training, keeping)
+            return RunFolder.create(folder, training, options)
         try:
-            there = RunRecord.read(folder)
-            mine = there.run_sha256 == record.run_sha256(training.model, training.recipe, training.data)
+            there = read_record(folder)
+            mine = there.run_sha256 == run_sha256(training.model, training.recipe, training.data)
         except RunError:
             there, mine = None, False
         if there is not None and mine:  # with its ledger, its exports, and whatever else was put there
-            return RunFolder(folder, take_lock(folder), training, keeping, there.code)
+            return RunFolder(folder, take_lock(folder), training, record=there)
         if any(folder.iterdir()):
             aside = plain_files.set_aside(folder, "aside")
             log.warning("%s: is not the run of the chosen candidate; it is called %s now", folder, aside.name)
-        return RunFolder.create(folder, training, keeping)
+        return RunFolder.create(folder, training, options)
 
     def _remembered(self, standing: Standing, recipe: Recipe, snapshot: Snapshot) -> Fit:
-        data, model, told = self.data, standing.candidate.model, snapshot.told
+        data, model, metadata = self.data, standing.candidate.model, snapshot.metadata
         outcome = standing.best_trial()
         program = Program(
             model, recipe, data.example_shape, len(data.classes), self.memory_bytes, own=user_functions.NONE
         )
-        named = {n.removeprefix("best."): array for n, array in snapshot.arrays.items() if n.startswith("best.")}
-        params = parameters.unflatten(named, program.variable_shapes)
+        params = parameters.unflatten(snapshot.best, program.variable_shapes)
         assert outcome.valid is not None
-        best = Best(told["best"][0], told["best"][1], outcome.valid)
+        best = Best(metadata["best"][0], metadata["best"][1], outcome.valid)
         _, epochs = self.journal.paused(outcome.trial) or (None, [])
         return Fit(
             model, recipe, program, params, best, tuple(epochs), outcome.steps, outcome.stopped or "caller",
-            Preparation.of(data), dict(told["seconds"]), data, None,
+            Preparation.of(data), dict(metadata["seconds"]), data, None,
         )  # fmt: skip
 
     def _refitted(self, standing: Standing, recipe: Recipe, folder: Path | None) -> Fit | None:

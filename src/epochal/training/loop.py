@@ -18,9 +18,10 @@ from epochal.device.plan import Plan, Plans
 from epochal.device.residency import Resident
 from epochal.errors import DivergedError, RecipeError, option
 from epochal.models import adapted, parameters
-from epochal.training.fitted import Epoch, Fit
+from epochal.training.fitted import Fit
 from epochal.training.patience import validation_frequency
 from epochal.training.program import Program
+from epochal.training.progress import Epoch
 from epochal.training.recipe import Recipe
 from epochal.training.snapshot import Snapshot
 from epochal.training.tracker import Member
@@ -98,18 +99,17 @@ class Loop:
         """One member of `together`. Of one that has ended it holds what it had then only in the stretch it ended in."""
         return self._snapshot(parameters.flatten(fetch(self.state)), self.together.index(member))
 
-    def take_up(self, snapshots: Sequence[Snapshot], histories: Sequence[Iterable[Epoch]]) -> None:
+    def load_snapshots(self, snapshots: Sequence[Snapshot], histories: Sequence[Iterable[Epoch]]) -> None:
         """Go on from the members' snapshots and records so far. Raises ValueError where they are of another run."""
-        states = [_under("state.", snapshot.arrays) for snapshot in snapshots]
+        states = [snapshot.state for snapshot in snapshots]
         if self.program.members:
             names = states[0] if all(state.keys() == states[0].keys() for state in states) else ()
             states = [{name: np.stack([state[name] for state in states]) for name in names}]
         self.state = self.program.to_state(states[0], self.state)
         shapes = self.program.variable_shapes
-        for member, snapshot, epochs in zip(self.members, snapshots, histories, strict=True):
-            told, best = snapshot.told, _under("best.", snapshot.arrays)
-            params = parameters.unflatten(best, shapes) if told["best"] else None
-            member.restore(told, epochs, params, len(self.data.valid))
+        for member, (_, best, metadata), epochs in zip(self.members, snapshots, histories, strict=True):
+            params = parameters.unflatten(best, shapes) if metadata["best"] else None
+            member.load_state_dict(metadata, epochs, params)
         self.step = max(member.step for member in self.members)
 
     def missed(self, member: Member) -> np.ndarray:
@@ -119,10 +119,9 @@ class Loop:
 
     def _snapshot(self, named: Mapping[str, np.ndarray], at: int) -> Snapshot:
         member, several = self.together[at], bool(self.program.members)
-        state = {f"state.{name}": array[at] if several else array for name, array in named.items()}
-        kept = parameters.flatten(member.params) if member.best else {}
-        best = {f"best.{name}": array for name, array in kept.items()}
-        return Snapshot(state | best, member.told() | {"seconds": dict(self.seconds)})
+        state = {name: array[at] if several else array for name, array in named.items()}
+        best = parameters.flatten(member.params) if member.best else {}
+        return Snapshot(state, best, member.state_dict() | {"seconds": dict(self.seconds)})
 
     def _loop(self, until: int | None) -> Iterator[Sequence[tuple[Member, Epoch]]]:
         """The tutorials' early stopping, to the step; the order of the rows depends on the seed and the epoch alone."""
@@ -212,10 +211,6 @@ def _order(recipes: Sequence[Recipe], rows: int) -> Plan | Plans:
 
 def _beside(plans: Sequence[Plan]) -> Plan | Plans:
     return plans[0] if len(set(plans)) == 1 else Plans(tuple(plans))
-
-
-def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _check_whole(program: Program, recipe: Recipe, rows: int) -> None:

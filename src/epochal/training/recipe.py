@@ -161,8 +161,7 @@ class Recipe:
     @property
     def by_value(self) -> tuple[str, ...]:
         """Fields that hold objects, which no file can hold."""
-        objects = ("optimizer", *_FUNCTIONS)
-        return tuple(name for name in objects if not isinstance(getattr(self, name), str | None))
+        return tuple(name for name in FUNCTIONS if not isinstance(getattr(self, name), str | None))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -181,6 +180,9 @@ _CHOICES = {
     "dtype": get_args(Dtype),
 }
 _FUNCTIONS = ("loss", "augment")
+FUNCTIONS = ("optimizer", *_FUNCTIONS)
+"""Fields that may name a file, or hold an object."""
+
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "least": ("at least", operator.ge),
     "above": ("above", operator.gt),

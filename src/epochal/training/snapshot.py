@@ -6,7 +6,12 @@ import numpy as np
 
 
 class Snapshot(NamedTuple):
-    """All that a run needs to go on to the same bits: copies of its arrays by name, and plain values."""
+    """The state of a training as host arrays by name, and the plain values that go with them.
 
-    arrays: dict[str, np.ndarray]
-    told: dict[str, Any]
+    `state` is what a step reads and writes. `best` are the parameters with the best validation score, none before the
+    first one. `metadata` are `Member.state_dict`, the seconds so far, and what a file adds to recognise its own.
+    """
+
+    state: dict[str, np.ndarray]
+    best: dict[str, np.ndarray]
+    metadata: dict[str, Any]

@@ -8,8 +8,8 @@ import numpy as np
 
 from epochal.errors import DivergedError
 from epochal.models import parameters
-from epochal.training.fitted import Best, Epoch
 from epochal.training.patience import Patience
+from epochal.training.progress import Best, Epoch
 from epochal.training.recipe import Recipe
 from epochal.training.score import Score
 
@@ -87,27 +87,28 @@ class Member:
         """Whether an epoch ends at this step: its last one, or the one at which patience runs out."""
         return self.step % self.steps_per_epoch == 0 or self.rule.exhausted(self.step)
 
-    def told(self) -> dict[str, Any]:
-        """All but the arrays, as plain values."""
+    def state_dict(self) -> dict[str, Any]:
+        """The state without its arrays, as plain values."""
         return {
             "step": self.step,
             "patience": [self.rule.steps, self.rule.best, self.rule.best_step, self.rule.bought],
-            "best": [self.best.epoch, self.best.step, self.best.valid.wrong] if self.best else None,
+            "best": [self.best.epoch, self.best.step, self.best.valid.wrong, self.best.valid.of] if self.best else None,
             "epochs": len(self.epochs),
             "running": vars(self.running) | {"validations": list(self.running.validations)},
             "stopped": self.stopped,
         }
 
-    def restore(self, told: Mapping[str, Any], epochs: Iterable[Epoch], params: Any, valid_rows: int) -> None:
-        """Go on from what `told` said; `epochs` are the records so far, `params` those of the best."""
-        self.step, self.epochs = told["step"], list(epochs)[: told["epochs"]]
-        steps, wrong, step, counted = told["patience"]
-        self.rule = replace(self.rule, steps=steps, best=wrong, best_step=step, bought=counted)
-        if told["best"]:
-            self.params, self.best = params, Best(told["best"][0], told["best"][1], Score(told["best"][2], valid_rows))
-        validations = [tuple(found) for found in told["running"]["validations"]]
-        vars(self.running).update(told["running"] | {"validations": validations})
-        self.stopped = told["stopped"] if told["stopped"] in ("patience", "epochs", "diverged") else None
+    def load_state_dict(self, state: Mapping[str, Any], epochs: Iterable[Epoch], params: Any) -> None:
+        """Go on from what `state_dict` returned; `epochs` are the records so far, `params` those of the best."""
+        self.step, self.epochs = state["step"], list(epochs)[: state["epochs"]]
+        steps, best, best_step, bought = state["patience"]
+        self.rule = replace(self.rule, steps=steps, best=best, best_step=best_step, bought=bought)
+        if state["best"]:
+            epoch, step, wrong, of = state["best"]
+            self.params, self.best = params, Best(epoch, step, Score(wrong, of))
+        validations = [tuple(pair) for pair in state["running"]["validations"]]
+        vars(self.running).update(state["running"] | {"validations": validations})
+        self.stopped = state["stopped"] if state["stopped"] in ("patience", "epochs", "diverged") else None
 
     def _epoch_number(self) -> int:
         return len(self.epochs) + 1
@@ -125,7 +126,7 @@ def check_finite(named: Mapping[str, np.ndarray], where: str) -> None:
     """Raise DivergedError, with the name, for an array that is not finite."""
     for name, array in named.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise diverged(f"{where}{name.removeprefix('state.')} is not finite; ")
+            raise diverged(f"{where}{name} is not finite; ")
 
 
 def diverged(where: str) -> DivergedError:

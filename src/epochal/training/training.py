@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from epochal.data.dataset import Dataset
 from epochal.errors import DivergedError
 from epochal.models import Model
-from epochal.training.fitted import Best, Epoch, Fit
+from epochal.training.fitted import Fit
 from epochal.training.loop import Loop
 from epochal.training.patience import endless
+from epochal.training.progress import Best, Epoch
 from epochal.training.recipe import Recipe
-from epochal.training.score import Score
 from epochal.training.snapshot import Snapshot
 from epochal.training.tracker import check_finite
 from epochal.training.user_functions import Functions
@@ -92,22 +92,17 @@ class Training(Loop, Iterator[Epoch]):
     def snapshot(self) -> Snapshot:
         """The run as it is between two stretches, copied to the host. Raises DivergedError where it is not finite."""
         snapshot = self.snapshot_of(self.member)
-        state = {name: array for name, array in snapshot.arrays.items() if name.startswith("state.")}
         try:
-            check_finite(state, f"step {self.step:,}: ")
+            check_finite(snapshot.state, f"step {self.step:,}: ")
         except DivergedError:
             self.member.stopped = "diverged"
             raise
         return snapshot
 
-    def restore(self, snapshot: Snapshot, epochs: Iterable[Epoch]) -> None:
+    def load_snapshot(self, snapshot: Snapshot, epochs: Iterable[Epoch]) -> None:
         """Go on from `snapshot`; `epochs` are the records so far. Raises ValueError where it is of another run."""
-        self.take_up([snapshot], [epochs])
-        self.seconds |= {"train": snapshot.told["seconds"]["train"]}
-
-    def valid_score(self, wrong: int) -> Score:
-        """`wrong` of all validation rows."""
-        return Score(wrong, len(self.data.valid))
+        self.load_snapshots([snapshot], [epochs])
+        self.seconds |= {"train": snapshot.metadata["seconds"]["train"]}
 
     def variables(self) -> Any:
         """The parameters as they are now, best or not, on the host (`Variables` of a model that keeps statistics)."""

@@ -10,7 +10,7 @@ from epochal.errors import RecipeError
 from epochal.system import user_file
 from epochal.system.user_file import Fetch, Fetched
 from epochal.training import augmentations, losses
-from epochal.training.recipe import Recipe
+from epochal.training.recipe import FUNCTIONS, Recipe
 
 
 class Functions(NamedTuple):
@@ -21,9 +21,6 @@ class Functions(NamedTuple):
     augment: losses.Augment | None
     sources: Mapping[str, Fetched]
 
-
-NAMES = ("optimizer", "loss", "augment")
-"""Fields of a recipe that may name a file."""
 
 NONE = Functions("sgd", None, None, {})
 """Those that scoring and predicting need."""
@@ -39,7 +36,7 @@ def functions(recipe: Recipe, fetch: Fetch = user_file.fetch) -> Functions:
         _transformation(optimizer.value, optimizer.reference) if optimizer.reference else optimizer.value,
         loss.value,
         augmentations.named(augment.value) if isinstance(augment.value, str) else augment.value,
-        {name: of for name, of in zip(NAMES, (optimizer, loss, augment), strict=True) if of.reference},
+        {name: of for name, of in zip(FUNCTIONS, (optimizer, loss, augment), strict=True) if of.reference},
     )
 
 

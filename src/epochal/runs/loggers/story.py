@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from epochal.training.fitted import Epoch
 from epochal.training.optimizers import SCHEDULES, Hyperparameters
+from epochal.training.progress import Epoch
 from epochal.training.recipe import Recipe
 from epochal.training.score import Score
 
