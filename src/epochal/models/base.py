@@ -1,4 +1,4 @@
-"""What a model is: a pair of pure functions, and a name by which a run folder finds it again."""
+"""`Model`: a pair of pure functions, with the name by which a run folder restores it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from epochal.system.user_file import GIVEN, Fetched
 
 
 class Variables(NamedTuple):
-    """What a model keeps: parameters, which gradients change, and statistics, which its forward pass does.
+    """The variables of a model: parameters, which gradients change, and statistics, which its forward pass changes.
 
     Statistics are a pytree of arrays, such as the running means of batch normalisation and the count of minibatches.
     """
@@ -29,16 +29,16 @@ class Model:
     """A classifier as two pure functions; a third where it behaves otherwise while it is trained.
 
     `init(key, example_shape, classes)` returns the parameters: any pytree of floating-point arrays; or `Variables`.
-    `logits(params, x)` returns [rows, classes] from x of shape [rows, *example_shape] in the compute dtype; it is given
-    what `init` returns in form.
+    `logits(params, x)` returns [rows, classes] from x of shape [rows, *example_shape] in the compute dtype, with
+    `params` in the form that `init` returns.
     `forward(params, x, key)`, where there is one, takes its place in a training step: it returns the logits and the new
     statistics, `()` where there are none. The key is another one in every step: for dropout.
     `module(params)`, of a model that comes from another library, is that library's module with these parameters.
-    `name` and `settings` go into the run folder, so that a built-in model can be made again from it; `source` is
-    the user's file that a model came from, which serves the same end. `built_in` says that it is one of epochal's: a
-    copy with other functions is the user's, whatever its name.
+    `name` and `settings` go into the run folder, so that a built-in model can be restored from it; `source` is
+    the user's file that a model came from, for the same purpose. `built_in` marks one of epochal's: a copy with other
+    functions is the user's, whatever its name.
 
-    Equality is identity: compiled programs are kept per model object, so make a model once and use it often.
+    Equality is identity: compiled programs are cached per model object, so make a model once and reuse it.
     """
 
     init: Callable[[Array, tuple[int, ...], int], Any]
@@ -57,26 +57,26 @@ class Model:
         return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.settings.items())})"
 
 
-def built_in(model: Model) -> Model:
-    """`model`, which is new, as one of epochal's own."""
+def mark_built_in(model: Model) -> Model:
+    """`model`, which is new, marked as one of epochal's."""
     object.__setattr__(model, "built_in", True)
     return model
 
 
-def parted(variables: Any) -> Variables:
+def split_variables(variables: Any) -> Variables:
     """What `init` returned as parameters and statistics, `()` where there are none."""
     return variables if isinstance(variables, Variables) else Variables(variables, ())
 
 
-def joined(params: Any, model_state: Any) -> Any:
+def merge_variables(params: Any, model_state: Any) -> Any:
     """Parameters and statistics in the form that the model's functions take."""
     return params if isinstance(model_state, tuple) and model_state == () else Variables(params, model_state)
 
 
-def computed(leaf: Any, dtype: Any) -> Any:
-    """The dtype in which `leaf` is kept: the compute dtype for real numbers; counters and truth values keep theirs."""
-    own = jnp.result_type(leaf)
-    return dtype if jnp.issubdtype(own, jnp.floating) else own
+def compute_dtype(leaf: Any, dtype: Any) -> Any:
+    """The dtype in which `leaf` is stored: the compute dtype for real numbers; counters and booleans keep theirs."""
+    given = jnp.result_type(leaf)
+    return dtype if jnp.issubdtype(given, jnp.floating) else given
 
 
 MOST_WEIGHTS, _MOST_SIZE, _MOST_LAYERS = 2**48, 10_000_000, 1000

@@ -15,7 +15,7 @@ from epochal.system import environment, user_file
 from epochal.data.dataset import Dataset
 from epochal.training.fitted import Best, Epoch
 from epochal.system.schema import fields, flag, listed, number, optional, sha256, together, whole
-from epochal.models import Model
+from epochal.models.base import Model
 from epochal.training.recipe import Recipe
 from epochal.device.residency import Residency
 from epochal.training.score import SCORE

@@ -16,7 +16,7 @@ from epochal.training.fitted import Best, Epoch, Fit, Recorded
 from epochal.runs.writer import RunFolder, sweep
 from epochal.data.loading import load
 from epochal.system.lock import take_lock
-from epochal.models import Model
+from epochal.models.base import Model
 from epochal.system.plain_files import reason
 from epochal.training.program import Program
 from epochal.training.recipe import Recipe

@@ -8,7 +8,9 @@ from epochal.training import user_functions
 from epochal.system import user_file
 from epochal.errors import RunError, option
 from epochal.runs.kept_code import Kept
-from epochal.models import BUILT_IN, Model, adapted
+from epochal.models.adapters import adapted
+from epochal.models.base import Model
+from epochal.models.built_in import BUILT_IN
 from epochal.training.user_functions import Functions
 from epochal.training.recipe import Recipe
 from epochal.runs.run_record import RunRecord

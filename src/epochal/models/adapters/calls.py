@@ -1,4 +1,4 @@
-"""How a module wants to be called: which of the usual switches and keys its `__call__` asks for."""
+"""The signature of a module's `__call__`: which of the usual switches and keys it takes."""
 
 import inspect
 from collections.abc import Callable
@@ -16,6 +16,6 @@ def switches(call: Callable[..., Any], *, training: bool) -> dict[str, bool]:
 
 
 def wants(call: Callable[..., Any], name: str, *, training: bool) -> bool:
-    """Whether `call` is to be given `name`: always in training if it takes it, else only if it cannot do without."""
-    asked = inspect.signature(call).parameters.get(name)
-    return asked is not None and (training or asked.default is asked.empty)
+    """Whether to pass `name` to `call`: in training if there is such a parameter, else only if it is required."""
+    parameter = inspect.signature(call).parameters.get(name)
+    return parameter is not None and (training or parameter.default is parameter.empty)

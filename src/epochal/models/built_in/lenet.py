@@ -16,16 +16,16 @@ from epochal.errors import RecipeError, option
 from epochal.models.base import (
     ACTIVATIONS,
     Model,
-    built_in,
     check_activation,
     check_sizes,
     dense,
     dense_init,
     flatten,
+    mark_built_in,
     uniform,
 )
+from epochal.models.built_in.logistic import logistic
 from epochal.models.convolution import conv_pool
-from epochal.models.logistic import logistic
 
 _POOL = 2
 
@@ -80,7 +80,7 @@ def _lenet(kernels: tuple[int, int], hidden: int, size: int, activation: str) ->
         return dense(params["output"], h)
 
     settings = {"kernels": list(kernels), "hidden": hidden, "kernel_size": size, "activation": activation}
-    return built_in(Model(init, logits, "lenet", settings))
+    return mark_built_in(Model(init, logits, "lenet", settings))
 
 
 def image_shape(example_shape: tuple[int, ...]) -> tuple[int, int, int]:
