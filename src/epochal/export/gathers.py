@@ -33,7 +33,6 @@ class Lookup(NamedTuple):
 
     @property
     def places(self) -> int:
-        """How many places there are to look up."""
         return prod(self.lengths)
 
 

@@ -72,7 +72,6 @@ def candidate_from(values: Mapping[str, Any], data: Dataset, fetch: user_file.Fe
 
 
 def shown(value: Any) -> str:
-    """A setting for people."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -160,7 +159,6 @@ class Standing:
 
     @property
     def stopped(self) -> str:
-        """Why its trials ended."""
         return ", ".join(sorted({outcome.stopped or "not yet" for outcome in self.outcomes}))
 
     @property

@@ -36,7 +36,6 @@ class Selected:
 
     @property
     def steps(self) -> int:
-        """Updates done by all trials."""
         return sum(standing.steps for standing in self.standings)
 
     def test(self) -> Score:

@@ -28,6 +28,9 @@ FACTOR = 3
 """Halving keeps one candidate in so many, where nothing else is asked for."""
 
 
+Say = Callable[[str], None]
+
+
 class Moment(NamedTuple):
     """A selection between two compiled stretches."""
 
@@ -48,7 +51,7 @@ class Runner:
         choosing: Choosing,
         store: TrialStore,
         memory_bytes: int | None = None,
-        say: Callable[[str], None] = lambda line: None,
+        say: Say = lambda line: None,
     ):
         self.search, self.data, self.choosing, self.store = search, data, choosing, store
         self.fetch: user_file.Fetch = user_file.fetch
@@ -88,7 +91,6 @@ class Runner:
             number += len(candidates)
 
     def standings(self) -> list[Standing]:
-        """All candidates with outcomes, best first."""
         return standings(self.store.candidates, self.store.outcomes.values())
 
     def _batch(self, first: int, count: int, state: dict[str, Any]) -> Iterator[Moment]:

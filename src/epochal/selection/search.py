@@ -18,23 +18,18 @@ class Search(Protocol):
     @property
     def notes(self) -> Sequence[str]:
         """Notes for the user, before the training begins."""
-        ...
 
     def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
         """The next batch, its candidates numbered from `number`, and its state; none where the search has ended."""
-        ...
 
     def tell(self, state: Mapping[str, Any], batch: Sequence[Standing]) -> None:
         """Take the results of a batch; `state` is what `ask` returned with it. May come twice."""
-        ...
 
     def to_json(self) -> dict[str, Any]:
         """Its entry in selection.json."""
-        ...
 
     def references(self) -> list[str]:
         """Objects in the user's files, as FILE.py:NAME, of which later candidates may be made."""
-        ...
 
 
 class CandidateList:

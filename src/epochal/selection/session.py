@@ -1,6 +1,6 @@
 """A selection with its folder: begun or resumed, trained, finished, closed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from epochal.selection.candidate import Candidate, Standing, candidate_from
 from epochal.selection.options import Choosing
 from epochal.selection.record import FORMAT, SelectionRecord
 from epochal.selection.result import Selected, compared
-from epochal.selection.runner import Moment, Runner
+from epochal.selection.runner import Moment, Runner, Say
 from epochal.selection.search import CandidateList, Search, Study, contacted
 from epochal.selection.space import Build, Conditions, Range, Space, always
 from epochal.selection.store import TrialStore
@@ -29,12 +29,6 @@ from epochal.system.lock import Lock, check_free, take_lock
 from epochal.system.plain_files import reason
 from epochal.system.user_file import Fetched
 from epochal.training.fitted import Fit
-
-Say = Callable[[str], None]
-
-
-def silent(line: str) -> None:
-    """Say nothing."""
 
 
 class Session:
@@ -69,7 +63,7 @@ class Session:
         choosing: Choosing,
         out: Path | None = None,
         memory_bytes: int | None = None,
-        say: Say = silent,
+        say: Say = lambda line: None,
     ) -> "Session":
         """A new selection. Raises RunError where there is one in `out`, or something else; StorageError."""
         check_data(data)
@@ -107,7 +101,7 @@ class Session:
         build: Build | None = None,
         unread: Conditions = always,
         decisive: tuple[str, ...] = (),
-        say: Say = silent,
+        say: Say = lambda line: None,
         trust: bool = False,
     ) -> "Session":
         """The selection in `path`, from its finished trials and its newest checkpoint on.
@@ -165,7 +159,6 @@ class Session:
 
     @property
     def interrupted(self) -> bool:
-        """Whether `stop` was asked for."""
         return self.runner.stopped is not None
 
     def finish(self) -> Selected | None:
@@ -198,7 +191,6 @@ class Session:
         return Winner(best, self.runner, self._watch).fit(run)
 
     def close(self) -> None:
-        """Release the folder."""
         if self.lock is not None:
             self.lock.close()
 

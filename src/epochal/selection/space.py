@@ -29,12 +29,10 @@ class Range:
 
     @property
     def whole(self) -> bool:
-        """Whether its numbers are whole ones."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def logarithmic(self) -> bool:
-        """Whether draws are even on a log scale."""
         return not self.whole and self.low > 0
 
     def at(self, u: float) -> float:
@@ -126,7 +124,6 @@ def check_trials(trials: int) -> None:
 
 
 def _size(axis: Axis) -> float:
-    """The number of its values."""
     if isinstance(axis, Range):
         return axis.high - axis.low + 1 if axis.whole else inf
     return len(axis)

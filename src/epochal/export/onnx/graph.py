@@ -14,7 +14,6 @@ OPSET, ML_OPSET, IR_VERSION = 20, 3, 10
 
 
 def element_type(dtype: Any) -> int:
-    """ONNX's number for a NumPy dtype."""
     return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
 
@@ -29,7 +28,6 @@ class Graph:
         self._rows, self._taken, self._count = inputs[0], {*inputs}, 0
 
     def fresh(self, hint: str) -> str:
-        """A name that is not in use."""
         name = hint
         while name in self._taken:
             self._count += 1

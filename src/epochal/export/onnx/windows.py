@@ -35,7 +35,6 @@ def convolution(graph: Graph, operation: Operation, inputs: list[str]) -> str:
 
 
 def max_pool(graph: Graph, operation: Operation, inputs: list[str]) -> str:
-    """The maximum over windows."""
     return _pooled(graph, operation, inputs, "MaxPool", dilations=True)
 
 

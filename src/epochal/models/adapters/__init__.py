@@ -114,7 +114,6 @@ def _adapt(same: _Same, reference: str, root: Root | None, example_shape: tuple[
 
 
 def _is_pair(given: Any) -> bool:
-    """Whether `given` is the two functions of a model."""
     return isinstance(given, tuple) and len(given) == 2 and all(map(isfunction, given))
 
 

@@ -13,7 +13,7 @@ import jax
 from jax import Array
 
 from epochal.models.adapters import modes
-from epochal.models.adapters.calls import wants
+from epochal.models.adapters.modes import wants
 from epochal.models.base import Model, merge_variables, split_variables
 from epochal.models.parameters import path_name
 

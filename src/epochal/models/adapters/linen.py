@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from epochal.models.adapters.calls import switches
+from epochal.models.adapters.modes import switches
 from epochal.models.base import Model, merge_variables, split_variables
 
 

@@ -13,7 +13,7 @@ from flax import nnx
 from jax import Array
 
 from epochal.models.adapters import modes
-from epochal.models.adapters.calls import switches, wants
+from epochal.models.adapters.modes import switches, wants
 from epochal.models.base import Model, merge_variables, split_variables
 
 Named = dict[str, Array]

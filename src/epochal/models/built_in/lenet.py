@@ -13,15 +13,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from epochal.errors import RecipeError, option
-from epochal.models.base import (
+from epochal.models.base import Model, mark_built_in
+from epochal.models.built_in.layers import (
     ACTIVATIONS,
-    Model,
     check_activation,
     check_sizes,
     dense,
     dense_init,
     flatten,
-    mark_built_in,
     uniform,
 )
 from epochal.models.built_in.logistic import logistic

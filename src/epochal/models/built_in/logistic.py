@@ -6,7 +6,8 @@ from math import prod
 import jax.numpy as jnp
 from jax import Array
 
-from epochal.models.base import Model, dense, flatten, mark_built_in
+from epochal.models.base import Model, mark_built_in
+from epochal.models.built_in.layers import dense, flatten
 
 
 @cache

@@ -9,16 +9,8 @@ import jax
 from jax import Array
 
 from epochal.errors import RecipeError
-from epochal.models.base import (
-    ACTIVATIONS,
-    Model,
-    check_activation,
-    check_sizes,
-    dense,
-    dense_init,
-    flatten,
-    mark_built_in,
-)
+from epochal.models.base import Model, mark_built_in
+from epochal.models.built_in.layers import ACTIVATIONS, check_activation, check_sizes, dense, dense_init, flatten
 from epochal.models.built_in.logistic import logistic
 
 
