@@ -64,10 +64,10 @@ def compared(standings: Sequence[Standing], store: TrialStore) -> list[Standing]
         return np.concatenate(whole) if whole and len(whole) == len(of) else None
 
     first = missed(standings[0]) if standings else None
-    found = list(standings[:1])
+    ranked = list(standings[:1])
     for standing in standings[1:]:
         other, p = missed(standing), None
         if first is not None and other is not None and len(first) == len(other):
             p = mcnemar(int((first & ~other).sum()), int((other & ~first).sum()))
-        found.append(replace(standing, p=p))
-    return found
+        ranked.append(replace(standing, p=p))
+    return ranked
