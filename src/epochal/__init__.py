@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from epochal.device.shared import shared_dataset
     from epochal.errors import CapacityError, DataError, DataWarning, DivergedError, EpochalError, RecipeError, RunError
     from epochal.estimator.classifier import Classifier
-    from epochal.models import Model, lenet, logistic, mlp
+    from epochal.models.base import Model
+    from epochal.models.built_in import lenet, logistic, mlp
     from epochal.runs.run import fit, load_run
-    from epochal.selection import select
+    from epochal.selection.selecting import select
     from epochal.training.fitted import Fit
     from epochal.training.losses import negative_log_likelihood, zero_one_loss
     from epochal.training.progress import Epoch
@@ -30,16 +31,16 @@ _HOME = {
     "shared_dataset": "device.shared",
     "zero_one_loss": "training.losses",
     "negative_log_likelihood": "training.losses",
-    "Model": "models",
-    "logistic": "models",
-    "mlp": "models",
-    "lenet": "models",
+    "Model": "models.base",
+    "logistic": "models.built_in",
+    "mlp": "models.built_in",
+    "lenet": "models.built_in",
     "Recipe": "training.recipe",
     "train": "training.training",
     "Epoch": "training.progress",
     "fit": "runs.run",
     "Fit": "training.fitted",
-    "select": "selection",
+    "select": "selection.selecting",
     "load_run": "runs.run",
     "Classifier": "estimator.classifier",
     "EpochalError": "errors",

@@ -207,7 +207,8 @@ def test_a_table_goes_in_as_it_is(table, format):
 
 def test_values_that_no_training_row_had(table):
     extra("onnx", "onnxruntime")
-    from epochal.export import numpy_folder, onnx_model
+    from epochal.export.numpy import folder as numpy_folder
+    from epochal.export.onnx import model as onnx_model
 
     for format in ("onnx", "numpy"):
         result("export", "run", "--format", format, cwd=table)
@@ -312,12 +313,23 @@ def test_a_model_may_ask_for_the_number_of_rows(images, tmp_path):
 
 def test_a_translation_that_is_wrong_is_noticed(images, tmp_path, monkeypatch):
     extra("onnx", "onnxruntime")
-    from epochal.export import onnx_operations
+    from epochal.export.onnx import operations as onnx_operations
 
     fit = epochal.fit(epochal.mlp(9, "tanh"), images, epochal.Recipe(epochs=1))
     monkeypatch.setitem(onnx_operations._SAME, "tanh", "Sigmoid")
     with pytest.raises(epochal.RunError, match=r"is not the same model: .* predictions differ on the test split"):
         export(fit, "onnx", tmp_path / "m.onnx")
+
+
+def test_a_numpy_export_needs_no_onnx(tmp_path):
+    code = (
+        "import sys; sys.modules |= {'onnx': None, 'onnxruntime': None}\n"
+        "import epochal; from epochal.export import export\n"
+        "fit = epochal.fit(epochal.logistic(), epochal.load('digits'), epochal.Recipe(epochs=1))\n"
+        "sys.exit(export(fit, 'numpy', sys.argv[1]).check.differing)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "n"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_on_arrays_is_exported_from_the_command_line_unchecked(images, tmp_path):

@@ -77,7 +77,8 @@ def test_lookups_are_those_of_jax(name, words, tmp_path):
     rows = words.train.x
     expected = np.asarray(jax.nn.softmax(fit.model.logits(fit.params, jnp.asarray(rows)), axis=-1))
     assert len(np.unique(expected.round(4), axis=0)) > 1, "the rows must differ, or nothing is compared"
-    from epochal.export import numpy_folder, onnx_model
+    from epochal.export.numpy import folder as numpy_folder
+    from epochal.export.onnx import model as onnx_model
 
     for format in ("onnx", "numpy"):
         assert export(fit, format, tmp_path / format).check.largest < 1e-5

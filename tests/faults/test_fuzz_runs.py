@@ -24,7 +24,7 @@ from epochal.errors import CapacityError, DataError, RecipeError, RunError
 from epochal.runs import record
 from epochal.runs.loggers import kept
 from epochal.runs.run import resume, training_data
-from epochal.selection import select, taken_up
+from epochal.selection import Session, select
 from epochal.system import checksummed, json_file, jsonl
 from epochal.training import ledger, row_file
 from fuzzing import mutants
@@ -82,7 +82,7 @@ def open_run(place: Path, whole: bool) -> None:
 
 
 def open_selection(place: Path, whole: bool) -> None:
-    session = taken_up(place)
+    session = Session.resume(place)
     try:
         if whole:
             for _ in session.moments():

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 import epochal
 
@@ -42,14 +43,23 @@ def test_the_mlp_is_what_numpy_computes():
     np.testing.assert_allclose(model.logits(params, jnp.asarray(x)), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_no_bare_convolution_runs_inside_the_compiled_loop_on_a_cpu(small):
+def _bare_convolution(params, x):
+    y = lax.conv_general_dilated(x[..., None], params["W"], (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return y.mean(axis=(1, 2))
+
+
+OWN = epochal.Model(lambda key, shape, classes: {"W": jnp.ones((2, 2, 1, classes))}, _bare_convolution, "lenet")
+
+
+@pytest.mark.parametrize("model", [epochal.lenet((2, 3), 4, 2), OWN], ids=["built in", "of the same name"])
+def test_no_bare_convolution_runs_inside_the_compiled_loop_on_a_cpu(model):
     from epochal.data.dataset import Split
     from epochal.device import compiled
     from epochal.device.plan import Plan
     from epochal.device.residency import place
     from epochal.training.program import Program
 
-    model, recipe = epochal.lenet((2, 3), 4, 2), epochal.Recipe(batch_size=2)
+    recipe = epochal.Recipe(batch_size=2)
     program = Program(model, recipe, (8, 8), 2)
     plan = Plan(4, 2)
     placed = place(Split(np.zeros((4, 8, 8), np.float32), np.zeros(4, np.int32)), "float32", 4, plan, 2)

@@ -29,7 +29,7 @@ def test_bench_tells_each_work_with_ceilings_and_versions(tmp_path):
 
 
 def test_bench_prints_a_table(monkeypatch, capsys):
-    monkeypatch.setattr(bench.limits, "measure", lambda: roofline.Ceilings(2e11, 1e11, 3e10))
+    monkeypatch.setattr(bench.roofline, "measure", lambda: roofline.Ceilings(2e11, 1e11, 3e10))
     assert main(["bench", "--work", "W1", "--rows", "100", "--epochs", "1", "--repeats", "1"]) == 0
     out = capsys.readouterr().out
     assert "W1 logistic, batch 600" in out

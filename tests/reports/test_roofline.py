@@ -13,7 +13,7 @@ from epochal.training.losses import nll_of_logits
 
 
 def flops_of(model: Model, rows: int = 50_000, batch_size: int = 500) -> int:
-    return roofline.cost(roofline.layers(model, (28, 28), 10), rows, batch_size, 788).flops
+    return roofline.cost(model, (28, 28), 10, rows, batch_size, 788).flops
 
 
 def test_the_flops_of_an_epoch_are_those_counted_by_hand():
@@ -49,7 +49,7 @@ def _dot_flops(jaxpr) -> int:
 
 
 def test_the_floor_is_the_longer_of_arithmetic_and_traffic():
-    cost = roofline.cost(roofline.layers(logistic(), (28, 28), 10), rows=1000, batch_size=300, row_bytes=788)
+    cost = roofline.cost(logistic(), (28, 28), 10, rows=1000, batch_size=300, row_bytes=788)
     assert cost.row_bytes == 788_000
     assert cost.weight_bytes == 2 * 4 * (784 * 10 + 10) * 4, "read and written in each of four steps"
     slow_products = roofline.Ceilings(flops=1e6, cache_bytes=1e9, memory_bytes=1e9)
@@ -64,9 +64,10 @@ def test_the_better_of_two_measurements_counts():
 
 
 def test_a_model_of_ones_own_has_no_floor():
-    own = Model(lambda key, shape, classes: {}, lambda params, x: x, "mine")
-    with pytest.raises(RecipeError, match=r"counted for logistic, mlp and lenet, got the model 'mine'"):
-        roofline.layers(own, (28, 28), 10)
+    for name in ("mine", "mlp"):
+        own = Model(lambda key, shape, classes: {}, lambda params, x: x, name)
+        with pytest.raises(RecipeError, match=rf"counted for logistic, mlp and lenet, got the model '{name}'"):
+            roofline.cost(own, (28, 28), 10, rows=1, batch_size=1, row_bytes=1)
 
 
 def test_peak_memory_holds_what_has_been_touched():

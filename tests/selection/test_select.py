@@ -14,12 +14,10 @@ from epochal.errors import DataError, RecipeError, RunError
 from epochal.selection import Choosing, Range, Space, Study, parse
 from epochal.selection.candidate import Candidate, Outcome, Standing, Trial, standings
 from epochal.selection.folds import folds
-from epochal.selection.grouping import ALONE, BY_SEED, TOGETHER, groups, ways
-from epochal.selection.halving import rungs
 from epochal.selection.options import closed
-from epochal.selection.pace import asked, fitting, measured, ruled
-from epochal.selection.plot import svg
-from epochal.selection.table import csv_text, text
+from epochal.selection.packing import ALONE, BY_SEED, TOGETHER, by_clock, by_option, by_rule, groups, if_it_fits, ways
+from epochal.selection.report import csv_text, svg, text
+from epochal.selection.runner import rungs
 from epochal.training import ledger
 from epochal.training.score import Score
 
@@ -223,11 +221,11 @@ def test_trials_that_do_not_fit_together_are_trained_one_after_another():
             raise epochal.CapacityError("too much; grant more")
         raise AssertionError("measured")
 
-    assert fitting(asked(found, "always"), found, make) == (ALONE, "2 one after another: too much; grant more")
-    assert fitting(ruled(found, "gpu", 10), found, make) == (ALONE, "2 one after another: too much; grant more")
+    assert if_it_fits(by_option(found, "always"), found, make) == (ALONE, "2 one after another: too much; grant more")
+    assert if_it_fits(by_rule(found, "gpu", 10), found, make) == (ALONE, "2 one after another: too much; grant more")
     with pytest.raises(AssertionError, match="measured"):
-        measured(found, make, 3)
-    assert fitting(asked(found, "never"), found, make).way == ALONE
+        by_clock(found, make, 3)
+    assert if_it_fits(by_option(found, "never"), found, make).way == ALONE
 
 
 def test_the_way_is_a_pure_matter_of_device_size_and_seeds():
@@ -239,13 +237,13 @@ def test_the_way_is_a_pure_matter_of_device_size_and_seeds():
         ("cpu", 397_510, one_seed, ALONE), ("gpu", 397_510, found, TOGETHER), ("tpu", 50, one_seed, TOGETHER),
         ("cpu", 7_850, {TOGETHER: [group[:1]], ALONE: [group[:1]]}, ALONE),
     ):  # fmt: skip
-        assert ruled(of, platform, parameters) == ruled(of, platform, parameters)
-        assert ruled(of, platform, parameters).way == way, (platform, parameters)
+        assert by_rule(of, platform, parameters) == by_rule(of, platform, parameters)
+        assert by_rule(of, platform, parameters).way == way, (platform, parameters)
 
 
 def test_no_clock_decides_unless_it_is_asked_for(small, monkeypatch):
     asks = []
-    monkeypatch.setattr("epochal.selection.pace.seconds_per_epoch", lambda make, part: asks.append(len(part)) or 2.0)
+    monkeypatch.setattr("epochal.selection.packing.seconds_per_epoch", lambda make, part: asks.append(len(part)) or 2.0)
     selected = epochal.select("logistic", small, RATES[:2])
     assert asks == []
     assert not any("measured" in note for note in selected.notes)

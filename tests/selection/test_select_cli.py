@@ -15,7 +15,7 @@ import pytest
 import needs
 from commands import epochal, result
 from epochal import load_run
-from epochal.selection.store import Journal
+from epochal.selection.store import TrialStore
 
 GRID = ("select", "--model", "logistic", "--learning-rate", "0.01,0.1,1", "--l2", "1e-5,1e-3", "--epochs", 4)
 
@@ -266,7 +266,7 @@ def test_a_damaged_trial_is_done_again_and_a_torn_line_is_cut(place, selected):
     assert "the trial is done again" in done.stderr
     assert (path / "results.csv").read_text() == table
     assert (path / "run" / "test-ledger.jsonl").read_text() == openings, "the run stays, with its ledger"
-    assert len(Journal(path).lines()) >= 2
+    assert len(TrialStore(path).lines()) >= 2
 
 
 OPTUNA = ("select", "--model", "logistic", "--learning-rate", "1e-3..1", "--epochs", 1, "--study", "one", "--batch", 2)

@@ -7,10 +7,10 @@ import pytest
 import epochal
 from conftest import blobs
 from epochal.errors import DataError, RunError
-from epochal.selection import Choosing, Listed, Session, resume, taken_up
+from epochal.selection import CandidateList, Choosing, Session, resume
 from epochal.selection.candidate import Candidate
-from epochal.selection.group import Crew
-from epochal.selection.table import csv_text
+from epochal.selection.report import csv_text
+from epochal.selection.trial_loop import TrialLoop
 from epochal.training.program import Program
 
 BASE = epochal.Recipe(learning_rate=0.1, epochs=4)
@@ -33,7 +33,7 @@ def steps(monkeypatch):
 def _begun(data, folder, **options):
     candidates = [Candidate(i, epochal.logistic(), recipe) for i, recipe in enumerate(RECIPES)]
     choosing = Choosing(checkpoint_seconds=0, **options)
-    return Session.begin(Listed(candidates), data, choosing, folder)
+    return Session.begin(CandidateList(candidates), data, choosing, folder)
 
 
 @pytest.mark.parametrize("options", [{"together": "always"}, {"together": "never"},
@@ -65,7 +65,7 @@ def test_the_way_that_was_taken_is_kept_whatever_the_rule_says_later(small, tmp_
     session.stop()
     list(moments)
     session.close()
-    monkeypatch.setattr("epochal.selection.runner.ruled", None)  # whoever asks it fails
+    monkeypatch.setattr("epochal.selection.runner.by_rule", None)  # whoever asks it fails
     whole = _begun(small, tmp_path / "whole", together="always")
     list(whole.moments())
     table = csv_text(whole.finish().standings)
@@ -79,15 +79,15 @@ def test_a_loop_that_had_become_narrow_goes_on_as_narrow(small, tmp_path, monkey
         Candidate(i, epochal.logistic(), replace(BASE, learning_rate=0.01 * (i + 1), epochs=epochs))
         for i, epochs in enumerate((1, 1, 1, 2, 4, 4))
     ]
-    widths, loops, begin = [], [], Crew.__init__
+    widths, loops, begin = [], [], TrialLoop.__init__
 
     def noted(self, loop, *rest):
         begin(self, loop, *rest)
         loops.append(loop)
         widths.append((loop.step, len(loop.together), self.alive()))
 
-    monkeypatch.setattr(Crew, "__init__", noted)
-    session = Session.begin(Listed(candidates), small, Choosing(together="always"), tmp_path / "s")
+    monkeypatch.setattr(TrialLoop, "__init__", noted)
+    session = Session.begin(CandidateList(candidates), small, Choosing(together="always"), tmp_path / "s")
     for _ in session.moments():
         if loops[0].step > 12:
             session.stop()
@@ -103,18 +103,18 @@ def test_what_cannot_go_on_is_named(small, tmp_path):
     session = _begun(small, tmp_path / "s")
     next(session.moments())
     with pytest.raises(RunError, match=r"is in use by process"):
-        taken_up(tmp_path / "s", small)
+        Session.resume(tmp_path / "s", small)
     session.close()
     other = epochal.load({"train": blobs(90), "valid": blobs(40, seed=1), "test": blobs(33, seed=2)})
     with pytest.raises(DataError, match="these are not the data of"):
-        taken_up(tmp_path / "s", other)
+        Session.resume(tmp_path / "s", other)
     with pytest.raises(RunError, match="selects on arrays of a program, which are not kept"):
-        taken_up(tmp_path / "s")
+        Session.resume(tmp_path / "s")
     with pytest.raises(RunError, match=r"is no selection, it has no selection.json"):
-        taken_up(tmp_path, small)
+        Session.resume(tmp_path, small)
     mine = epochal.Model(epochal.logistic().init, epochal.logistic().logits)
-    session = Session.begin(Listed([Candidate(0, mine, BASE)]), small, Choosing(), tmp_path / "own")
+    session = Session.begin(CandidateList([Candidate(0, mine, BASE)]), small, Choosing(), tmp_path / "own")
     next(session.moments())
     session.close()
     with pytest.raises(RunError, match=r"its model 'custom' was given by value, and is not kept"):
-        taken_up(tmp_path / "own", small)
+        Session.resume(tmp_path / "own", small)

@@ -32,8 +32,8 @@ def export(
     """
     from dataclasses import asdict
 
-    from epochal import export as exporting
     from epochal.cli import output
+    from epochal.export import exporting
 
     exported = exporting.export(run, format, out, model=code.chosen(), trust=code.trust)
     check = exported.check

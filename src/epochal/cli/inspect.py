@@ -137,7 +137,7 @@ def column_lines(dataset: "Dataset") -> list[str]:
 def draw(example: "np.ndarray") -> str | None:
     """An image as text, two characters a pixel, at most 32 × 32; None where the example is no image."""
     from epochal.errors import RecipeError
-    from epochal.models.lenet import image_shape
+    from epochal.models.built_in.lenet import image_shape
 
     try:
         height, width, channels = image_shape(example.shape)

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from epochal.errors import RecipeError
 
 if TYPE_CHECKING:
-    from epochal.models import Model
+    from epochal.models.base import Model
     from epochal.runs.options import CheckpointOptions
 
 Flag = Annotated[bool, Parameter(negative="")]

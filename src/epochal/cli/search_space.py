@@ -17,8 +17,8 @@ from epochal.system.option_rules import Unread
 from epochal.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from epochal.models import Model
-    from epochal.selection import Space
+    from epochal.models.base import Model
+    from epochal.selection.space import Space
 
 
 def documented(of: type) -> dict[str, str]:
@@ -39,7 +39,7 @@ class Settings:
 
     def space(self) -> "Space":
         """The space they span. Raises RecipeError."""
-        from epochal.selection import Space, parse
+        from epochal.selection.space import Space, parse
 
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         axes = {name: parse(str(text), name) for name, text in given.items()}

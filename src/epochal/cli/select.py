@@ -15,7 +15,9 @@ from epochal.data.options import Reading
 from epochal.errors import RecipeError, RunError
 
 if TYPE_CHECKING:
-    from epochal.selection import Search, Selected, Session
+    from epochal.selection.result import Selected
+    from epochal.selection.search import Search
+    from epochal.selection.session import Session
     from epochal.system.signals import Signals
 
 
@@ -102,7 +104,8 @@ def select(
         begun = time.perf_counter()
         from epochal.data.loading import load
         from epochal.runs.writer import new_folder
-        from epochal.selection import Choosing, Session
+        from epochal.selection.options import Choosing
+        from epochal.selection.session import Session
 
         choosing = Choosing(
             seeds=seeds, folds=folds, halving=halving, factor=factor, together=together, refit=refit,
@@ -122,8 +125,8 @@ def select(
 def _search(
     settings: Settings, trials: int | None, seed: int | None, storage: str | None, name: str | None, batch: int | None
 ) -> "Search":
-    from epochal.selection import Listed, Study
     from epochal.selection.options import not_read
+    from epochal.selection.search import CandidateList, Study
     from epochal.selection.space import check_trials
 
     space = settings.space()
@@ -145,25 +148,25 @@ def _search(
             raise RecipeError("optuna: say with --trials how many candidates this process is to train")
         space.draws(1, seed)  # an option that makes no sense is told before the study is made
         return Study(space, trials, storage, name, seed, batch or 8)
-    return Listed(space.grid() if trials is None else space.draws(trials, seed))
+    return CandidateList(space.grid() if trials is None else space.draws(trials, seed))
 
 
 def taken_up(path: Path, signals: "Signals", *, strict: bool, trust: bool, as_json: bool, quiet: bool) -> int:
     """`epochal resume` of a selection."""
     from epochal.cli import output
     from epochal.runs import versions
-    from epochal.selection import taken_up as session_of
+    from epochal.selection.session import Session
 
     begun = time.perf_counter()
     say = output.Speaker(quiet=quiet or as_json)
-    session = session_of(path, build=build, unread=unread, decisive=DECISIVE, say=say, trust=trust)
-    differ = "; ".join(versions.differences(session.told["versions"]))
+    session = Session.resume(path, build=build, unread=unread, decisive=DECISIVE, say=say, trust=trust)
+    differ = "; ".join(versions.differences(session.values["versions"]))
     if differ and strict:
         session.close()
         raise RunError(f"{path}: was begun elsewhere: {differ}; resume it there, or without --strict")
     for note in [*session.notes, *([f"bits may differ from an uninterrupted selection: {differ}"] if differ else [])]:
         say(f"note: {note}")
-    done = sum(outcome.stopped is not None for outcome in session.selecting.journal.outcomes.values())
+    done = sum(outcome.stopped is not None for outcome in session.runner.store.outcomes.values())
     say(f"{path}: goes on after {done:,} trials")
     return drain(session, signals, {"load": time.perf_counter() - begun}, as_json=as_json, quiet=quiet)
 
@@ -189,7 +192,7 @@ def drain(session: "Session", signals: "Signals", seconds: dict[str, float], *, 
         print(f"epochal: interrupted, all is saved; go on with:\n{output.resume_line(path)}", file=sys.stderr)
         return signals.code
     signals.unwatch(f"interrupted after all was saved; for the outcome: {output.resume_line(path)}")
-    test, before = _opened(selected, open_test=session.told.get("open_test", False))
+    test, before = _opened(selected, open_test=session.values.get("open_test", False))
     seconds = seconds | {name: round(value, 6) for name, value in selected.seconds.items()}
     if as_json:
         output.print_json(_told(session, selected, seconds) | _test_told(test, before))
@@ -234,14 +237,14 @@ def _report(session: "Session", selected: "Selected", test: Any, before: int) ->
 
 
 def _told(session: "Session", selected: "Selected", seconds: dict[str, float]) -> dict[str, Any]:
-    from epochal.selection import table
+    from epochal.selection import report
 
     chosen, fit = selected.chosen, selected.fit
-    decisions = session.selecting.journal.decisions
+    decisions = session.runner.store.decisions
     return {
         "selection": str(session.path),
-        "data": session.selecting.data.source,
-        "candidates": [table.record(standing) for standing in selected.standings],
+        "data": session.runner.data.source,
+        "candidates": [report.record(standing) for standing in selected.standings],
         "chosen": chosen.candidate.number if chosen else None,
         "ways": sorted({str(way) for key, way in decisions.items() if key.startswith("way ")}),
         "notes": list(selected.notes),

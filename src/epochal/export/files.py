@@ -1,6 +1,6 @@
-"""Where exports lie: only what an earlier export wrote, and nobody has changed, is replaced, and no link is followed.
+"""Writes an export: replaces only what an earlier export wrote and nobody has changed, and follows no link.
 
-The SHA-256 of every file is kept beside it in the form of `sha256sum`, in `model.onnx.sha256` for a file and in
+The SHA-256 of every file is stored beside it in the form of `sha256sum`, in `model.onnx.sha256` for a file and in
 `SHA256SUMS` in a folder: `sha256sum -c` checks them, and a later export knows its own files by them.
 """
 
@@ -14,8 +14,8 @@ from epochal.errors import RunError, option
 from epochal.system import atomic
 
 _FIRST = b"# Files of an epochal export; one that has another SHA-256 is not replaced by a later export."
-_MOST = 1 << 20
-"""Bytes of a list of files; a longer one is not ours."""
+_MAX_BYTES = 1 << 20
+"""Of a list of files; a longer one is not ours."""
 
 
 def write(path: Path, files: Mapping[str, bytes], *, folder: bool) -> None:
@@ -27,17 +27,17 @@ def write(path: Path, files: Mapping[str, bytes], *, folder: bool) -> None:
     check(path, folder=folder)
     place, sums = (path, path / "SHA256SUMS") if folder else (path.parent, path.with_name(f"{path.name}.sha256"))
     named = files if folder else {path.name: next(iter(files.values()))}
-    listed = _listed(sums)
+    listed = _read_sums(sums)
     for name in named:
         _refuse_foreign(place / name, listed.get(name, set()), sums)
     atomic.make_folder(place)
     digests = {name: {hashlib.sha256(content).hexdigest()} for name, content in named.items()}
-    kept = {name: values for name, values in listed.items() if name not in digests} if folder else {}
+    others = {name: values for name, values in listed.items() if name not in digests} if folder else {}
     # Killed between two files, the old ones and the new ones are both known as ours.
-    atomic.write(sums, _spelled(kept | {name: found | listed.get(name, set()) for name, found in digests.items()}))
+    atomic.write(sums, _sums_text(others | {name: new | listed.get(name, set()) for name, new in digests.items()}))
     for name, content in named.items():
         atomic.write(place / name, content)
-    atomic.write(sums, _spelled(kept | digests))
+    atomic.write(sums, _sums_text(others | digests))
 
 
 def check(path: Path, *, folder: bool) -> None:
@@ -49,12 +49,12 @@ def check(path: Path, *, folder: bool) -> None:
         )
 
 
-def _spelled(digests: Mapping[str, set[str]]) -> bytes:
-    lines = [f"{found}  ".encode() + os.fsencode(name) for name, each in digests.items() for found in sorted(each)]
+def _sums_text(digests: Mapping[str, set[str]]) -> bytes:
+    lines = [f"{digest}  ".encode() + os.fsencode(name) for name, each in digests.items() for digest in sorted(each)]
     return b"\n".join([_FIRST, *lines, b""])
 
 
-def _listed(sums: Path) -> dict[str, set[str]]:
+def _read_sums(sums: Path) -> dict[str, set[str]]:
     """The digests of an earlier export, by file; none where there was no export."""
     mode = _mode(sums)
     if mode is None:
@@ -62,13 +62,13 @@ def _listed(sums: Path) -> dict[str, set[str]]:
     if not stat.S_ISREG(mode):
         raise RunError(f"{sums}: is {_kind(sums)}, an export keeps the digests of its files there; {_remedy()}")
     with sums.open("rb") as file:
-        first, *lines = file.read(_MOST).split(b"\n")
+        first, *lines = file.read(_MAX_BYTES).split(b"\n")
     if first != _FIRST:
         raise RunError(f"{sums}: is there already, and no export wrote it; {_remedy()}")
-    found: dict[str, set[str]] = {}
+    digests: dict[str, set[str]] = {}
     for digest, _, name in (line.partition(b"  ") for line in lines if line):
-        found.setdefault(os.fsdecode(name), set()).add(digest.decode("ascii", "replace"))
-    return found
+        digests.setdefault(os.fsdecode(name), set()).add(digest.decode("ascii", "replace"))
+    return digests
 
 
 def _refuse_foreign(path: Path, known: set[str], sums: Path) -> None:
@@ -86,7 +86,7 @@ def _refuse_foreign(path: Path, known: set[str], sums: Path) -> None:
 
 
 def _mode(path: Path) -> int | None:
-    """The mode of what lies at `path`, of a link itself; None where nothing is."""
+    """The mode of `path`, of a link itself; None where there is nothing."""
     try:
         return path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):

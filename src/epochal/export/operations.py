@@ -1,4 +1,4 @@
-"""What a traced model consists of: values, constants, and operations on them, for any number of rows."""
+"""The parts of a traced model: values, constants, and operations on them, for any number of rows."""
 
 from string import ascii_lowercase
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import numpy as np
 from epochal.errors import RunError, option
 
 ROWS = 1_000_003
-"""A prime that stands for the number of rows where a model asks for it as a number; nothing of that size is made."""
+"""A prime that stands for the number of rows where a model asks for it as a number; no array has that size."""
 
 
 class Value(NamedTuple):
@@ -27,12 +27,10 @@ class Constant(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
         return self.array.shape
 
     @property
     def dtype(self) -> np.dtype:
-        """Its dtype."""
         return self.array.dtype
 
 

@@ -28,46 +28,46 @@ BLOCK = 256
 """Rows of a program for a fixed number of them."""
 
 
-def files(fit: Fit, dtype: np.dtype, about: Mapping[str, str]) -> tuple[dict[str, bytes], str | None]:
-    """What is to be written, and a note where the program takes a fixed number of rows."""
+def files(fit: Fit, dtype: np.dtype, about: Mapping[str, str]) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """The content of the files, and a note where the program takes a fixed number of rows."""
     logits = logits_of(fit, dtype)
 
     def probabilities(stored: jax.Array) -> jax.Array:
         return jax.nn.softmax(logits(fit.params, stored), axis=-1)
 
-    asked = export.export(jax.jit(probabilities), platforms=_PLATFORMS)
+    trace = export.export(jax.jit(probabilities), platforms=_PLATFORMS)
     with precision(fit.recipe.dtype):
-        block, note = None, None
+        block, notes = None, ()
         try:
-            exported = asked(row_shape(fit, dtype))
+            exported = trace(row_shape(fit, dtype))
         except EpochalError:
             raise
         except Exception as error:  # JAX raises several kinds for a shape that it cannot follow; len(x) is one
             block, why = BLOCK, str(error).splitlines()[0] if str(error) else type(error).__name__
-            note = (
+            notes = (
                 f"the program takes blocks of {block} rows, fill the last one up; the model cannot be traced for any "
-                f"number of rows ({why[:120]}): x.shape[0] instead of len(x) may do"
+                f"number of rows ({why[:120]}): x.shape[0] instead of len(x) may do",
             )
-            exported = _of_blocks(fit, asked, jax.ShapeDtypeStruct((block, *fit.program.example_shape), dtype))
-    told = {name: json.loads(value) for name, value in about.items()}
-    told["rows"] |= {"block": block}
+            exported = _of_blocks(fit, trace, jax.ShapeDtypeStruct((block, *fit.program.example_shape), dtype))
+    values = {name: json.loads(value) for name, value in about.items()}
+    values["rows"] |= {"block": block}
     content = {
         "model.jax_export": bytes(exported.serialize()),
         "model.mlirbc": exported.mlir_module_serialized,
-        "about.json": (json.dumps(told, indent=2) + "\n").encode(),
+        "about.json": (json.dumps(values, indent=2) + "\n").encode(),
     }
-    return content, note
+    return content, notes
 
 
-def _of_blocks(fit: Fit, asked: Any, shape: jax.ShapeDtypeStruct) -> export.Exported:
+def _of_blocks(fit: Fit, trace: Any, shape: jax.ShapeDtypeStruct) -> export.Exported:
     """The program for a fixed number of rows; RunError where what fills a block up would change the other rows."""
     try:
-        exported = asked(shape)
+        exported = trace(shape)
     except EpochalError:
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        raise RunError(f"export: the model {fit.model.name!r} cannot be made a StableHLO program: {told}") from None
+        why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise RunError(f"export: the model {fit.model.name!r} cannot be made a StableHLO program: {why}") from None
     generator = np.random.default_rng(0)
     x = generator.integers(0, 100, shape.shape).astype(shape.dtype)
     other = np.concatenate([x[: BLOCK // 2], x[: BLOCK // 2]])
@@ -81,14 +81,14 @@ def _of_blocks(fit: Fit, asked: Any, shape: jax.ShapeDtypeStruct) -> export.Expo
 
 
 def run(path: Path, rows: np.ndarray, dtype: str) -> np.ndarray:
-    """Probabilities of all rows, by the program as it lies there."""
+    """Probabilities of all rows, by the program in the folder `path`."""
     with precision(dtype):
         exported = export.deserialize(bytearray((path / "model.jax_export").read_bytes()))
         block = json.loads((path / "about.json").read_bytes())["rows"]["block"]
         x = rows.astype(exported.in_avals[0].dtype, copy=False)
-        found = []
+        p = []
         for begin in range(0, len(x), block or _BLOCK):
             part = x[begin : begin + (block or _BLOCK)]
             full = np.concatenate([part, np.zeros((block - len(part), *part.shape[1:]), x.dtype)]) if block else part
-            found.append(np.asarray(exported.call(full))[: len(part)])
-        return np.concatenate(found)
+            p.append(np.asarray(exported.call(full))[: len(part)])
+        return np.concatenate(p)

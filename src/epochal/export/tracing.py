@@ -1,8 +1,8 @@
 """A model's logits as a flat list of array operations, for formats that are not JAX's own.
 
 The model is traced once, for any number of rows. Calls inside it are opened, `lax.platform_dependent` takes its branch
-for other platforms, and whatever does not depend on the rows is computed by JAX here and becomes a constant. What is
-left are a few dozen primitives of `jax.lax`, which each format translates one by one.
+for other platforms, and whatever does not depend on the rows is computed by JAX here and becomes a constant. A few
+dozen primitives of `jax.lax` remain, which each format translates one by one.
 """
 
 from collections.abc import Iterator
@@ -13,21 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import Jaxpr, Literal
 
 from epochal.device import scaling
 from epochal.device.placement import precision
 from epochal.errors import RunError
 from epochal.export.operations import ROWS, Constant, Operand, Operation, Value, is_rows
 from epochal.models import parameters
+from epochal.models.jaxpr import called
 from epochal.training.fitted import Fit
 
 _ALIASES = {"stop_gradient", "copy", "copy_p", "optimization_barrier", "reduce_precision", "sharding_constraint"}
-_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-_CALLS = {
-    "jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "remat2", "checkpoint",
-    "custom_vjp_call_jaxpr", "custom_lin",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,7 @@ def _in_tree_order(params: Any) -> list[tuple[str, np.ndarray]]:
 
 @dataclass
 class _Flat:
-    """Collects operations. Inside, what does not depend on the rows is a Constant, or an array of JAX without name."""
+    """Collects operations. What does not depend on the rows is a Constant, or an array of JAX without a name."""
 
     operations: list[Operation] = field(default_factory=list)
     count: int = 0
@@ -154,26 +150,25 @@ class _Flat:
         if name == "cond" and not isinstance(inputs[0], Value):
             branch = params["branches"][int(_array(inputs[0]))]
             return self.run(branch.jaxpr, branch.consts, inputs[1:])
-        if name in _CALLS:
-            body = next(params[key] for key in _BODIES if key in params)
-            consts = body.consts if isinstance(body, ClosedJaxpr) else ()
-            return self.run(body.jaxpr if isinstance(body, ClosedJaxpr) else body, consts, inputs)
+        if body := called(equation):
+            return self.run(body.jaxpr, body.consts, inputs)
         fixed = not any(isinstance(each, Value) for each in inputs)
         symbolic = any(is_rows(d) for out in equation.outvars for d in getattr(out.aval, "shape", ()))
         if fixed and not symbolic:
-            return self.computed(equation, inputs)
+            return self.constants(equation, inputs)
         outputs = tuple(self.value(each.aval) for each in equation.outvars)
         self.operations.append(Operation(name, tuple(self.operand(each) for each in inputs), outputs, dict(params)))
         return list(outputs)
 
-    def computed(self, equation: Any, inputs: list[Any]) -> list[Any]:
+    def constants(self, equation: Any, inputs: list[Any]) -> list[Any]:
+        """The outputs of an operation that does not depend on the rows, computed here."""
         arrays = [each.array if isinstance(each, Constant) else each for each in inputs]
-        found = equation.primitive.bind(*arrays, **equation.params)
-        found = found if equation.primitive.multiple_results else [found]
+        outputs = equation.primitive.bind(*arrays, **equation.params)
+        outputs = outputs if equation.primitive.multiple_results else [outputs]
         named = [each.name for each in inputs if isinstance(each, Constant)]
-        if len(named) == 1 and len(found) == 1:
-            return [self.named(f"{named[0]}.{equation.primitive.name}", np.asarray(found[0]))]
-        return list(found)
+        if len(named) == 1 and len(outputs) == 1:
+            return [self.named(f"{named[0]}.{equation.primitive.name}", np.asarray(outputs[0]))]
+        return list(outputs)
 
     def named(self, name: str, array: np.ndarray) -> Constant:
         """A constant of that name, with a number behind it where the name is taken."""
@@ -187,9 +182,7 @@ class _Flat:
         return Value(f"v{self.count}", tuple(aval.shape), np.dtype(aval.dtype))
 
     def operand(self, each: Any) -> Operand:
-        if isinstance(each, Value):
-            return each
-        if isinstance(each, Constant):
+        if isinstance(each, Value | Constant):
             return each
         self.count += 1
         return Constant(f"c{self.count}", _array(each))

@@ -1,4 +1,4 @@
-"""Parameters as named arrays, so that a file or a digest can hold them: `output.W`, `hidden0.b`, …"""
+"""Parameters as named arrays (`output.W`, `hidden0.b`, …), for files and digests."""
 
 import hashlib
 from typing import Any
@@ -21,9 +21,9 @@ def unflatten(named: dict[str, np.ndarray], like: Any) -> Any:
     if sorted(names) != sorted(named):
         raise ValueError(f"arrays {sorted(named)}, expected {sorted(names)}")
     for name, (_, leaf) in zip(names, paths, strict=True):
-        found = named[name]
-        if found.shape != leaf.shape or found.dtype != leaf.dtype:
-            raise ValueError(f"{name} is {found.dtype}{list(found.shape)}, expected {leaf.dtype}{list(leaf.shape)}")
+        array = named[name]
+        if array.shape != leaf.shape or array.dtype != leaf.dtype:
+            raise ValueError(f"{name} is {array.dtype}{list(array.shape)}, expected {leaf.dtype}{list(leaf.shape)}")
     return structure.unflatten([named[name] for name in names])
 
 

@@ -15,7 +15,8 @@ from epochal.data.dataset import Dataset
 from epochal.data.loading import load
 from epochal.data.sources.arrays import catalog
 from epochal.errors import RecipeError
-from epochal.models import Model, lenet, logistic, mlp
+from epochal.models.base import Model
+from epochal.models.built_in import lenet, logistic, mlp
 from epochal.reports import roofline
 from epochal.runs.versions import versions
 from epochal.system.memory import peak_bytes
@@ -26,7 +27,7 @@ ROWS = 50_000
 """Train rows of a work; a fifth as many are for validation."""
 
 NEVER = 1 << 30
-"""Updates of patience: as many as no work has."""
+"""Updates of patience that no work reaches."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Work:
     learning_rate: float
 
     def recipe(self, epochs: int, seed: int = 0) -> Recipe:
-        """Plain SGD in float32 that no patience ends: a validation pass after each epoch."""
+        """Plain SGD in float32 that no patience ends, with a validation pass after each epoch."""
         return Recipe(
             learning_rate=self.learning_rate, batch_size=self.batch_size, epochs=epochs, seed=seed, patience_steps=NEVER
         )
@@ -54,7 +55,7 @@ WORKS = {
 
 
 class Timed(NamedTuple):
-    """One epoch: seconds of its updates, seconds of its validation pass, and what came of them."""
+    """One epoch: seconds of its updates, seconds of its validation pass, and its scores."""
 
     train: float
     valid: float
@@ -63,7 +64,7 @@ class Timed(NamedTuple):
 
 
 def epochs(training: Training) -> Iterator[Timed]:
-    """The epochs of a run, timed from one to the next: the order of the rows is made within that time, too."""
+    """The epochs of a run, timed from one to the next: the time includes the order of the rows."""
     spent, count = [0.0], training.program.count_errors
 
     def counted(*arguments: Any) -> Any:
@@ -82,16 +83,16 @@ def epochs(training: Training) -> Iterator[Timed]:
 
 
 def data(rows: int = ROWS) -> Dataset:
-    """MNIST where it is at hand, else Fashion-MNIST, else rows of the same shape, cut to `rows` train rows.
+    """MNIST if there is a local copy, else Fashion-MNIST, else rows of the same shape, cut to `rows` train rows.
 
     Raises RecipeError for fewer than 10 rows.
     """
     if rows < 10:
         raise RecipeError(f"rows: must be at least 10, one of each class, got {rows}; take more")
-    found = next((name for name in ("mnist", "fashion-mnist") if catalog.find(name)), None)
-    if found is None or rows > ROWS:
+    local = next((name for name in ("mnist", "fashion-mnist") if catalog.find(name)), None)
+    if local is None or rows > ROWS:
         return synthetic(rows)
-    whole = load(found, offline=True)
+    whole = load(local, offline=True)
     return replace(whole, train=whole.train[:rows], valid=whole.valid[: max(1, rows // 5)])
 
 
@@ -105,12 +106,12 @@ def synthetic(rows: int, shape: tuple[int, ...] = (28, 28), seed: int = 0) -> Da
         return patterns[y] + generator.integers(0, 156, (count, *shape), np.uint8), y
 
     few = max(10, rows // 5)
-    made = load({"train": draw(rows), "valid": draw(few), "test": draw(few)}, divisor=255)
-    return replace(made, source=f"synthetic rows of {'×'.join(map(str, shape))}")
+    dataset = load({"train": draw(rows), "valid": draw(few), "test": draw(few)}, divisor=255)
+    return replace(dataset, source=f"synthetic rows of {'×'.join(map(str, shape))}")
 
 
 def chosen(names: str | None) -> list[str]:
-    """`W1,W3` as a list; None is all of them. Raises RecipeError for a work that there is not."""
+    """`W1,W3` as a list; None is all of them. Raises RecipeError for an unknown work."""
     wanted = list(WORKS) if names is None else [name.strip().upper() for name in names.split(",")]
     for name in wanted:
         if name not in WORKS:
@@ -121,23 +122,23 @@ def chosen(names: str | None) -> list[str]:
 def run(works: Sequence[str], rows: int = ROWS, repeats: int = 3, timed: int = 3) -> dict[str, Any]:
     """Each work `repeats` times, one after another, each time `timed` epochs after one to warm up; as plain values.
 
-    The peak of memory is taken before the ceilings are measured, which copy large arrays. Raises RecipeError.
+    The peak of memory is read before the ceilings are measured, which copies large arrays. Raises RecipeError.
     """
     for name, value in (("repeats", repeats), ("epochs", timed)):
         if value < 1:
             raise RecipeError(f"{name}: must be at least 1, got {value}")
-    for name, value, most in (("repeats", repeats, 10**6), ("epochs", timed, 10**6), ("rows", rows, 10**8)):
-        if value > most:
-            raise RecipeError(f"{name}: must be at most {most:,}, got {value}")
+    for name, value, limit in (("repeats", repeats, 10**6), ("epochs", timed, 10**6), ("rows", rows, 10**8)):
+        if value > limit:
+            raise RecipeError(f"{name}: must be at most {limit:,}, got {value}")
     dataset = data(rows)
     compiling = dict.fromkeys(works, 0.0)
-    taken: dict[str, list[Timed]] = {name: [] for name in works}
+    times: dict[str, list[Timed]] = {name: [] for name in works}
     for repeat in range(repeats):
         for name in works:
             work = WORKS[name]
             training = train(work.model, dataset, work.recipe(1 + timed, seed=repeat))
             compiling[name] = compiling[name] or training.seconds["compile"]
-            taken[name] += list(epochs(training))[1:]
+            times[name] += list(epochs(training))[1:]
     peak = peak_bytes()
     ceilings = roofline.measure()
     return {
@@ -147,29 +148,30 @@ def run(works: Sequence[str], rows: int = ROWS, repeats: int = 3, timed: int = 3
         "epochs": timed,
         "versions": versions(),
         "ceilings": vars(ceilings),
-        "works": {name: _told(WORKS[name], taken[name], compiling[name], dataset, ceilings) for name in works},
+        "works": {name: _entry(WORKS[name], times[name], compiling[name], dataset, ceilings) for name in works},
         "peak_bytes": peak,
     }
 
 
 def floor(work: Work, dataset: Dataset, ceilings: roofline.Ceilings) -> float:
     """Seconds that an epoch of `work` takes at least, without its validation pass."""
-    products = roofline.layers(work.model, dataset.example_shape, len(dataset.classes))
-    return roofline.cost(products, len(dataset.train), work.batch_size, dataset.train.row_bytes).floor(ceilings)
+    shape, classes, rows = dataset.example_shape, len(dataset.classes), len(dataset.train)
+    cost = roofline.cost(work.model, shape, classes, rows, work.batch_size, dataset.train.row_bytes)
+    return cost.floor(ceilings)
 
 
-def _told(
-    work: Work, taken: Sequence[Timed], compiling: float, dataset: Dataset, ceilings: roofline.Ceilings
+def _entry(
+    work: Work, times: Sequence[Timed], compiling: float, dataset: Dataset, ceilings: roofline.Ceilings
 ) -> dict[str, Any]:
-    seconds, least = statistics.median(epoch.train for epoch in taken), floor(work, dataset, ceilings)
+    seconds, floor_seconds = statistics.median(epoch.train for epoch in times), floor(work, dataset, ceilings)
     return {
         "title": work.title,
         "epoch_seconds": seconds,
-        "epoch_seconds_all": [epoch.train for epoch in taken],
-        "valid_seconds": statistics.median(epoch.valid for epoch in taken),
+        "epoch_seconds_all": [epoch.train for epoch in times],
+        "valid_seconds": statistics.median(epoch.valid for epoch in times),
         "rows_per_second": len(dataset.train) / seconds,
-        "floor_seconds": least,
-        "of_floor": seconds / least,
+        "floor_seconds": floor_seconds,
+        "of_floor": seconds / floor_seconds,
         "compile_seconds": compiling,
-        "valid_percent": 100 * taken[-1].wrong / len(dataset.valid),
+        "valid_percent": 100 * times[-1].wrong / len(dataset.valid),
     }

@@ -1,4 +1,4 @@
-"""Two runs on the same rows: how many each gets wrong alone, and whether that is more than chance."""
+"""Compares two runs on the same rows: how many each gets wrong alone, and whether that is more than chance."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,6 @@ class Comparison:
         return mcnemar(self.first_alone, self.second_alone)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
         scores = {"first": self.first.to_json(), "second": self.second.to_json()}
         counts = {"both": self.both, "first_alone": self.first_alone, "second_alone": self.second_alone}
         return scores | counts | {"p": self.p}
@@ -47,7 +46,7 @@ class Comparison:
 def compare_runs(first: Path, second: Path, *, test: bool = False, trust: bool = False) -> Comparison:
     """The two runs on their validation split, or with `test` on the test split, which is then opened for both.
 
-    `trust` executes code that they keep, whoever has written it.
+    `trust` executes the code in their folders, whoever has written it.
     Raises RunError where a folder is no run, or where their data are not the same; DataError where those have changed.
     """
     fits = [load_run(path, trust=trust) for path in (first, second)]

@@ -1,6 +1,4 @@
-"""Scores of a trained model with what they must be seen beside: which rows they are of, which of those were trained on,
-and what always answering the commonest class would give.
-"""
+"""Evaluates a trained model: its score, on which rows, how many of them are known to it, and the majority baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +26,6 @@ class Baseline:
     score: Score
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
         return {"class": self.name} | self.score.to_json()
 
     def __str__(self) -> str:
@@ -54,16 +51,16 @@ class Evaluation:
 
 
 def baseline(fit: Fit, split: Split) -> Baseline:
-    """What always answering the commonest class of the train rows gives on a split."""
+    """The score of always answering the commonest class of the train rows."""
     code = int(np.argmax(fit.preparation.counts))
     return Baseline(fit.classes[code], Score(int((split.y != code).sum()), len(split)))
 
 
 def remarks(fit: Fit, split: Split, score: Score) -> list[str]:
-    """What must be said of a score that tells of no learning, in a line each."""
-    found, always = [], baseline(fit, split)
+    """Warnings about a score that shows no learning, one a line."""
+    lines, always = [], baseline(fit, split)
     if score.wrong >= always.score.wrong:
-        found.append(
+        lines.append(
             f"the error of {score.percent:.2f} % is no better than always answering {always.name!r} "
             f"({always.score.percent:.2f} %)"
         )
@@ -71,8 +68,8 @@ def remarks(fit: Fit, split: Split, score: Score) -> list[str]:
     if score.wrong in (len(split) - counts).tolist():  # else more than one class must have been predicted
         predicted = np.unique(fit.probabilities(split).argmax(axis=1))
         if len(predicted) == 1:
-            found.append(f"one class alone, {fit.classes[int(predicted[0])]!r}, is predicted for all {score.of:,} rows")
-    return found
+            lines.append(f"one class alone, {fit.classes[int(predicted[0])]!r}, is predicted for all {score.of:,} rows")
+    return lines
 
 
 def evaluate(fit: Fit, source: str | None = None, part: str | None = None, given: Reading | None = None) -> Evaluation:
@@ -82,12 +79,13 @@ def evaluate(fit: Fit, source: str | None = None, part: str | None = None, given
     usual one. Other sources have the splits that they bring, or come in one piece. Where test rows of the run are
     among the rows, the ledgers count an opening. Raises DataError, RunError.
     """
-    own = _own_data(fit, source, given)
-    if own is not None:
-        split, rows = _part(own, part or "test"), part or "test"
+    data = _data_of_run(fit, source, given)
+    if data is not None:
+        split, rows = _part(data, part or "test"), part or "test"
         if rows == "test":
-            split = replace(split, opens=own.ledger_keys)
-        name, notes, counts = own.source, [], _own_counts(own, rows)
+            split = replace(split, opens=data.ledger_keys)
+        name, notes = data.source, []
+        counts = Counts(*(len(getattr(data, name)) if rows in (name, "all") else 0 for name in SPLITS))
         if source is not None:
             notes = [f"{source} is what this run was trained on; scored are its {_words(rows)}"]
     else:
@@ -96,10 +94,10 @@ def evaluate(fit: Fit, source: str | None = None, part: str | None = None, given
         counts = _counts(fit, split)
         if counts.any and rows == "test" and counts.train + counts.valid:
             rows = "all"
-    notes += _of_known(fit, counts, len(split)) if rows == "all" or own is None else []
+    notes += _of_known(fit, counts, len(split)) if rows == "all" or data is None else []
     before = ledger.openings(fit.ledger_keys) if split.opens or counts.test else None
     score = fit.opened(split)
-    if own is not None and rows == "valid" and fit.stopped != "refit" and score != fit.best.valid:
+    if data is not None and rows == "valid" and fit.stopped != "refit" and score != fit.best.valid:
         notes.append(
             f"in training {fit.best.valid} of these rows were wrong; the model's code is another one, or this machine "
             f"rounds otherwise"
@@ -111,8 +109,8 @@ def evaluate(fit: Fit, source: str | None = None, part: str | None = None, given
 
 def predicted_rows(fit: Fit, source: str, part: str, given: Reading) -> tuple[Split, tuple[str, ...]]:
     """The rows of a part of `source`, which may be the run's own data, to predict; and notes on them."""
-    if part != "all" and (own := _own_data(fit, source, given)) is not None:
-        return _part(own, part), (f"{source} is what this run was trained on; predicted are its {_words(part)}",)
+    if part != "all" and (data := _data_of_run(fit, source, given)) is not None:
+        return _part(data, part), (f"{source} is what this run was trained on; predicted are its {_words(part)}",)
     prepared = fit.prepare(source, part=part, given=given)
     return prepared.split, (
         *prepared.inferred,
@@ -121,7 +119,7 @@ def predicted_rows(fit: Fit, source: str, part: str, given: Reading) -> tuple[Sp
     )
 
 
-def _own_data(fit: Fit, source: Any, given: Reading | None) -> Dataset | None:
+def _data_of_run(fit: Fit, source: Any, given: Reading | None) -> Dataset | None:
     """The data of the run, where `source` is nothing else, by its path or by its rows."""
     if source is None:
         if fit.data is not None:
@@ -129,8 +127,8 @@ def _own_data(fit: Fit, source: Any, given: Reading | None) -> Dataset | None:
         assert fit.folder is not None
         return training_data(fit.folder)
     reading = fit.preparation.reading
-    asked = given.to_dict() if given else {}
-    if any(asked[name] != reading.to_dict().get(name) for name in asked):
+    options = given.to_dict() if given else {}
+    if any(options[name] != reading.to_dict().get(name) for name in options):
         return None  # read in another way, it is another data set
     try:
         if fit.folder is not None and absolute(source) == fit.origin:
@@ -142,8 +140,8 @@ def _own_data(fit: Fit, source: Any, given: Reading | None) -> Dataset | None:
             len(prepared.split) == fit.known_rows.rows
             and fit.known_rows.count(prepared.split.x).any == fit.known_rows.rows
         ):
-            found = load(source, reading)
-            return found if found.fingerprint == fit.fingerprint else None
+            loaded = load(source, reading)
+            return loaded if loaded.fingerprint == fit.fingerprint else None
     except DataError:
         return None  # what is wrong with it is said when it is read as another source
     return None
@@ -154,10 +152,6 @@ def _part(data: Dataset, part: str) -> Split:
         return getattr(data, part)
     x = joined([split.x for split in data])
     return Split(x, np.concatenate([split.y for split in data]), data.divisor)
-
-
-def _own_counts(data: Dataset, part: str) -> Counts:
-    return Counts(*(len(getattr(data, name)) if part in (name, "all") else 0 for name in SPLITS))
 
 
 def _counts(fit: Fit, split: Split) -> Counts:

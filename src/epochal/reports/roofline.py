@@ -1,4 +1,4 @@
-"""What a machine can do at most, and the least that a work can take on it: ceilings and floors.
+"""The roofline of a machine: the ceilings of its arithmetic and memory, and the least time that a workload can take.
 
 A floor is counted, not measured: the FLOPs of a model's matrix products over the rate of the best product, and the
 bytes that must move over the rate of the best copy. Elementwise work, softmax and sums are left out, so that no
@@ -6,18 +6,19 @@ implementation can be faster, and a fraction of the floor says how much is left 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from math import prod
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from epochal.errors import RecipeError
-from epochal.models import Model
-from epochal.models.lenet import image_shape
+from epochal.models.base import Model
+from epochal.models.jaxpr import operations
 
 PRODUCTS = ((512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (4096, 784, 512))
 """Shapes m, k, n of the products that the peak is looked for among."""
@@ -73,50 +74,8 @@ def _fastest(work: Callable[[], object], seconds: float) -> float:
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A matrix product with weights: at `positions` of each row, `inputs` numbers become `outputs`."""
-
-    positions: int
-    inputs: int
-    outputs: int
-
-    @property
-    def flops(self) -> int:
-        """FLOPs of the product for one row: a multiplication and an addition for each weight and position."""
-        return 2 * self.positions * self.inputs * self.outputs
-
-    @property
-    def parameters(self) -> int:
-        """Weights and biases."""
-        return (self.inputs + 1) * self.outputs
-
-
-def layers(model: Model, example_shape: tuple[int, ...], classes: int) -> list[Layer]:
-    """The products of a built-in model, in order. Raises RecipeError for a model of another kind."""
-    settings, name = model.settings, model.name if model.built_in else None
-    if name in ("logistic", "mlp"):
-        widths = [prod(example_shape), *settings.get("hidden", ()), classes]
-        return [Layer(1, width, following) for width, following in pairwise(widths)]
-    if name == "lenet":
-        return _lenet_layers(example_shape, settings["kernels"], settings["kernel_size"], settings["hidden"], classes)
-    raise RecipeError(f"floor: counted for logistic, mlp and lenet, got the model {model.name!r}")
-
-
-def _lenet_layers(
-    example_shape: tuple[int, ...], kernels: Sequence[int], size: int, hidden: int, classes: int
-) -> list[Layer]:
-    height, width, channels = image_shape(example_shape)
-    found = []
-    for count in kernels:
-        height, width = height - size + 1, width - size + 1
-        found.append(Layer(height * width, size * size * channels, count))
-        height, width, channels = height // 2, width // 2, count
-    return [*found, Layer(1, height * width * channels, hidden), Layer(1, hidden, classes)]
-
-
-@dataclass(frozen=True)
 class Cost:
-    """What an epoch of training cannot do without.
+    """The least work of an epoch of training.
 
     `flops` are those of the products: for each row one product forward, one for the gradient of the weights, and, but
     for the first layer, one for the gradient of the layer's input. `row_bytes` are the stored rows, read once, and
@@ -136,9 +95,33 @@ class Cost:
         return max(self.flops / ceilings.flops, traffic)
 
 
-def cost(products: Sequence[Layer], rows: int, batch_size: int, row_bytes: int) -> Cost:
-    """The cost of an epoch of `rows` rows in minibatches of `batch_size`, each row stored in `row_bytes` bytes."""
-    steps = -(-rows // batch_size)
-    a_row = sum(2 * layer.flops for layer in products) + sum(layer.flops for layer in products[1:])
-    weights = 4 * sum(layer.parameters for layer in products)
-    return Cost(rows * a_row, rows * row_bytes, 2 * weights * steps)
+def cost(
+    model: Model, example_shape: tuple[int, ...], classes: int, rows: int, batch_size: int, row_bytes: int
+) -> Cost:
+    """The cost of an epoch of `rows` rows in minibatches of `batch_size`, each row stored in `row_bytes` bytes.
+
+    Raises RecipeError for a model that is not built in: it may have products without weights.
+    """
+    if not model.built_in:
+        raise RecipeError(f"floor: counted for logistic, mlp and lenet, got the model {model.name!r}")
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), example_shape, classes))
+    products = _product_flops(model, params, example_shape)
+    weights = sum(prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    return Cost(rows * (3 * sum(products) - products[0]), rows * row_bytes, 2 * 4 * weights * -(-rows // batch_size))
+
+
+def _product_flops(model: Model, params: Any, example_shape: tuple[int, ...]) -> list[int]:
+    """FLOPs of each product and convolution for one row, in order: two for each multiplication of a sum."""
+    (rows,) = export.symbolic_shape("n")
+    x = jax.ShapeDtypeStruct((rows, *example_shape), jnp.float32)
+    flops = []
+    for operation in operations(jax.make_jaxpr(model.logits)(params, x).jaxpr):
+        numbers, shapes = operation.params.get("dimension_numbers"), [each.aval.shape for each in operation.invars]
+        if operation.primitive.name == "dot_general":
+            terms = prod(shapes[0][axis] for axis in numbers[0][0])
+        elif operation.primitive.name == "conv_general_dilated":
+            terms = prod(shapes[1]) // shapes[1][numbers.rhs_spec[0]]
+        else:
+            continue
+        flops.append(2 * terms * prod(operation.outvars[0].aval.shape[1:]))
+    return flops

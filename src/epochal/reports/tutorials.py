@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 
 from epochal.data.dataset import Dataset
-from epochal.models import Model, lenet, logistic, mlp
+from epochal.models.base import Model
+from epochal.models.built_in import lenet, logistic, mlp
 from epochal.training.recipe import Recipe
 
 

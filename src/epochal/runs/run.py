@@ -9,7 +9,8 @@ from typing import Any
 from epochal.data.dataset import Dataset
 from epochal.data.loading import load
 from epochal.errors import DataError, DivergedError, EpochalError, RecipeError, RunError, StorageError
-from epochal.models import Model, parameters
+from epochal.models import parameters
+from epochal.models.base import Model
 from epochal.runs import checkpoint, history
 from epochal.runs.run_code import RunCode
 from epochal.runs.schema import NAME, REMEDY, DataRecord, RunRecord, misfit, read_record, run_sha256

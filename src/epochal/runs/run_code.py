@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from epochal.errors import RunError, option
-from epochal.models import Model, adapted
+from epochal.models.adapters import adapted
+from epochal.models.base import Model
 from epochal.runs import kept_code
 from epochal.runs.kept_code import Kept
 from epochal.runs.schema import RunRecord

@@ -47,7 +47,7 @@ from epochal.training.recipe import FUNCTIONS, Recipe
 
 if TYPE_CHECKING:
     from epochal.device.residency import Residency
-    from epochal.models import Model
+    from epochal.models.base import Model
 
 NAME, FORMAT = "run.json", 2
 _MOST_FEATURES = 2**40
@@ -73,7 +73,7 @@ class ModelRecord:
 
     def build(self) -> "Model":
         """The built-in model of this name. Raises Unfit."""
-        from epochal.models import BUILT_IN
+        from epochal.models.built_in import BUILT_IN
 
         if self.name not in BUILT_IN:
             raise Unfit("model.name", self.name, f"one of {', '.join(BUILT_IN)}")

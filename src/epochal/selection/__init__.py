@@ -1,83 +1,15 @@
-"""Many recipes at once, compared on the validation set; the test set waits.
+"""Select: many recipes, compared on the validation split; the test split stays closed."""
 
-`select` is the door. A `Session` is a selection with its folder: begun, interrupted, resumed, ended.
-"""
+from epochal.system.facade import facade
 
-import logging
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-from epochal.data.dataset import Dataset
-from epochal.models import Model
-from epochal.selection.options import Choosing
-from epochal.selection.resume import taken_up
-from epochal.selection.search import Listed, Search, Study
-from epochal.selection.session import Selected, Session
-from epochal.selection.space import Range, Space, parse, product_of
-from epochal.training.recipe import Recipe
-
-log = logging.getLogger("epochal")
-
-
-def select(
-    model: Model | list[Model] | Any,
-    data: Dataset,
-    recipes: Recipe | Sequence[Recipe] | Search,
-    *,
-    out: str | Path | None = None,
-    memory_bytes: int | None = None,
-    **options: Any,
-) -> Selected:
-    """Train every model with every recipe, and choose by the validation error; the test split stays closed.
-
-    `model` is what `train` takes, or a list of such. `recipes` may also be a search, such as `selection.Study`, which
-    brings its models. `options` are the fields of `selection.Choosing`: seeds, folds, halving, together, refit, ….
-    Recipes that differ in numbers alone are trained in one program where the device and the size of the model promise
-    that this is faster; those that are equal are trained once, with a note in `Selected.notes`. With
-    `out`, the selection is kept in that folder, and `selection.resume` takes it up where it was left.
-
-    Raises RecipeError, CapacityError, DataError as `train` does; a recipe that diverges is an outcome, and no error.
-    """
-    choosing = Choosing.from_dict(options)
-    if isinstance(recipes, Recipe | Sequence):
-        search: Search = Listed(product_of(model, recipes))
-    else:
-        search = recipes
-    session = Session.begin(search, data, choosing, Path(out) if out else None, memory_bytes, log.info)
-    return _drained(session)
-
-
-def resume(path: str | Path, data: Dataset | None = None, *, trust: bool = False) -> Selected:
-    """Take up the selection in `path` and bring it to its end. Raises what `taken_up` raises."""
-    return _drained(taken_up(path, data, trust=trust))
-
-
-def _drained(session: Session) -> Selected:
-    try:
-        for _ in session.moments():
-            pass
-        selected = session.finish()
-        assert selected is not None  # nobody interrupts it
-        return selected
-    finally:
-        session.close()
-
-
-__all__ = [
-    "Choosing",
-    "Listed",
-    "Range",
-    "Selected",
-    "Session",
-    "Space",
-    "Study",
-    "options",
-    "parse",
-    "resume",
-    "runner",
-    "select",
-    "space",
-    "table",
-    "taken_up",
-]  # fmt: skip
+__getattr__, __dir__, __all__ = facade(
+    __name__,
+    options="Choosing",
+    space="Range Space parse",
+    search="CandidateList Search Study",
+    session="Session",
+    selecting="select resume",
+    result="Selected",
+    runner="",
+    report="",
+)

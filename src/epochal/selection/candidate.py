@@ -1,4 +1,4 @@
-"""What is compared: candidates, their trials, what a trial came to, and where a candidate stands."""
+"""What a selection compares: candidates, their trials, the outcome of a trial, and the standing of a candidate."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from epochal.data.dataset import Dataset
 from epochal.errors import RunError
-from epochal.models import Model, adapted
+from epochal.models.adapters import adapted
+from epochal.models.base import Model
 from epochal.runs.schema import ModelRecord
 from epochal.system import user_file
 from epochal.system.option_rules import Unread
@@ -21,53 +22,54 @@ from epochal.training.user_functions import Functions, functions
 class Candidate:
     """A model and a recipe to compare with others. `varied` are the settings in which they differ.
 
-    `unread` are settings that others have, and this one does not read.
+    `functions` are the user's functions of the recipe. `unread` are settings that others have, and this one does not
+    read.
     """
 
     number: int
     model: Model | Any
     recipe: Recipe
     varied: Mapping[str, Any] = field(default_factory=dict)
-    own: Functions | None = None
+    functions: Functions | None = None
     unread: Mapping[str, Unread] = field(default_factory=dict)
 
     def seeded(self, place: int) -> Recipe:
-        """The recipe with the seed of trial `place`: its own and the ones after it."""
+        """The recipe with the seed of its trial number `place`: the recipe's seed, and the ones after it."""
         return replace(self.recipe, seed=(self.recipe.seed + place) % 2**32)
 
     def __str__(self) -> str:
-        told = " · ".join(f"{name} {shown(value)}" for name, value in self.varied.items())
-        return told or repr(self.model)
+        return " · ".join(f"{name} {shown(value)}" for name, value in self.varied.items()) or repr(self.model)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, from which `candidate_from` makes it again where model and recipe are no objects."""
-        told = {"number": self.number, "model": ModelRecord.of(self.model).to_json(), "recipe": self.recipe.to_dict()}
-        return told | {"by_value": list(self.recipe.by_value), "varied": dict(self.varied)}
+        """Plain values, from which `candidate_from` restores it unless parts were given by value."""
+        return {
+            "number": self.number, "model": ModelRecord.of(self.model).to_json(), "recipe": self.recipe.to_dict(),
+            "by_value": list(self.recipe.by_value), "varied": dict(self.varied),
+        }  # fmt: skip
 
     def adapted(self, data: Dataset, fetch: user_file.Fetch = user_file.fetch) -> "Candidate":
-        """The same with a Model in place of what makes one, and its functions. Raises RecipeError."""
+        """The same with a Model in place of what makes one, and with its functions. Raises RecipeError."""
         model = adapted(self.model, data.example_shape, len(data.classes), fetch)
-        return replace(self, model=model, own=functions(self.recipe, fetch))
+        return replace(self, model=model, functions=functions(self.recipe, fetch))
 
     @property
     def code(self) -> dict[str, user_file.Fetched]:
-        """What it takes from files of the user, by FILE.py:NAME; of one that is adapted."""
-        found = [self.model.source, *(self.own.sources.values() if self.own else ())]
-        return {fetched.reference: fetched for fetched in found if fetched.reference}
+        """The objects from the user's files, by FILE.py:NAME; of a candidate that is adapted."""
+        sources = [self.model.source, *(self.functions.sources.values() if self.functions else ())]
+        return {fetched.reference: fetched for fetched in sources if fetched.reference}
 
 
-def candidate_from(told: Mapping[str, Any], data: Dataset, fetch: user_file.Fetch) -> Candidate:
+def candidate_from(values: Mapping[str, Any], data: Dataset, fetch: user_file.Fetch) -> Candidate:
     """The candidate of its JSON form. Raises RunError where its model or a part of its recipe was given by value."""
-    model: ModelRecord = told["model"]
-    lost = told["by_value"] or ([] if model.reference or model.built_in else [f"model {model.name!r}"])
+    number, model = values["number"], values["model"]
+    lost = values["by_value"] or ([] if model.reference or model.built_in else [f"model {model.name!r}"])
     if lost:
-        raise RunError(f"candidate {told['number']}: its {lost[0]} was given by value, and is not kept; select anew")
-    made = model.reference or model.build()
-    return Candidate(told["number"], made, Recipe.from_dict(told["recipe"]), told["varied"]).adapted(data, fetch)
+        raise RunError(f"candidate {number}: its {lost[0]} was given by value, and is not kept; select again")
+    restored = model.reference or model.build()
+    return Candidate(number, restored, Recipe.from_dict(values["recipe"]), values["varied"]).adapted(data, fetch)
 
 
 def shown(value: Any) -> str:
-    """A setting for people."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -81,7 +83,7 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial came to, or has come to so far where `stopped` is None.
+    """The outcome of a trial, so far where `stopped` is None.
 
     `valid` is its best validation score, reached at `step`; None where nothing was validated. `steps` updates were
     done, `steps_per_epoch` of them an epoch. `stopped` is patience, epochs, diverged, or halving.
@@ -96,7 +98,6 @@ class Outcome:
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
         return vars(self) | {"trial": list(self.trial), "valid": self.valid.to_json() if self.valid else None}
 
 
@@ -115,17 +116,17 @@ class Standing:
 
     @property
     def wrong(self) -> int:
-        """Wrong rows of all trials together: what the choice rests on, so that ties are exact."""
+        """Wrong rows of all trials: what the choice rests on, so that ties are exact."""
         return sum(outcome.valid.wrong for outcome in self.outcomes if outcome.valid)
 
     @cached_property
     def scores(self) -> list[Score]:
         """The score of each seed over all folds."""
-        found = []
+        scores = []
         for seed in sorted({outcome.trial.seed for outcome in self.outcomes}):
             of_seed = [o.valid for o in self.outcomes if o.trial.seed == seed and o.valid]
-            found.append(Score(sum(score.wrong for score in of_seed), sum(score.of for score in of_seed)))
-        return [score for score in found if score.of]
+            scores.append(Score(sum(score.wrong for score in of_seed), sum(score.of for score in of_seed)))
+        return [score for score in scores if score.of]
 
     @property
     def mean(self) -> float:
@@ -156,12 +157,11 @@ class Standing:
 
     @property
     def stopped(self) -> str:
-        """Why its trials ended."""
         return ", ".join(sorted({outcome.stopped or "not yet" for outcome in self.outcomes}))
 
     @property
-    def place(self) -> tuple[bool, int, int]:
-        """What candidates are sorted by: fewest wrong rows first; ties go to the earlier candidate."""
+    def rank(self) -> tuple[bool, int, int]:
+        """The key of the order: fewest wrong rows first; ties go to the earlier candidate."""
         return self.diverged, self.wrong, self.candidate.number
 
     def best_trial(self) -> Outcome:
@@ -175,5 +175,5 @@ def standings(candidates: Sequence[Candidate], outcomes: Iterable[Outcome]) -> l
     of: dict[int, list[Outcome]] = {}
     for outcome in outcomes:
         of.setdefault(outcome.trial.candidate, []).append(outcome)
-    found = [Standing(candidates[number], tuple(sorted(o, key=lambda x: x.trial))) for number, o in of.items()]
-    return sorted(found, key=lambda standing: standing.place)
+    all_of = [Standing(candidates[number], tuple(sorted(o, key=lambda x: x.trial))) for number, o in of.items()]
+    return sorted(all_of, key=lambda standing: standing.rank)

@@ -14,12 +14,12 @@ from epochal.system.aligned import frozen
 from epochal.system.permutations import permutation
 
 
-def joined(data: Dataset) -> Split:
+def train_and_valid(data: Dataset) -> Split:
     """The train and validation rows as one split. Raises DataError where they stay in a file."""
     if isinstance(data.train.x, FileRows) or isinstance(data.valid.x, FileRows):
         raise DataError(
             f"{data.source}: its rows stay in the file, they are larger than the memory granted for reading; folds and "
-            f"a refit on train and validation rows want them in memory: grant more with {option('host_memory')}"
+            f"a refit on train and validation rows need them in memory: grant more with {option('host_memory')}"
         )
     x, y = (np.concatenate([getattr(split, name) for split in (data.train, data.valid)]) for name in ("x", "y"))
     weight = None
@@ -33,7 +33,7 @@ def folds(data: Dataset, count: int, seed: int) -> list[Dataset]:
 
     A fold holds every class in its share, or whole groups where the data were read with a group column.
     """
-    whole = joined(data)
+    whole = train_and_valid(data)
     number = _stratified(whole.y, count, seed) if data.groups is None else _grouped(data.groups, count, seed)
     views = []
     for fold in range(count):

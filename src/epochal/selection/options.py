@@ -87,8 +87,8 @@ class Choosing:
         return cls(**values)
 
 
-class Closed(Split):
-    """The test split during a selection: whoever looks at its rows gets an error."""
+class HiddenSplit(Split):
+    """The test split during a selection: to look at its rows raises RunError."""
 
     def __getattribute__(self, name: str) -> Any:
         if name in ("x", "y", "weight"):
@@ -102,4 +102,4 @@ class Closed(Split):
 def closed(data: Dataset) -> Dataset:
     """`data` as a selection sees them: train and validation rows alone."""
     nothing = np.zeros(0, np.int32)
-    return replace(data, test=Closed(nothing, nothing))
+    return replace(data, test=HiddenSplit(nothing, nothing))

@@ -1,4 +1,4 @@
-"""What the files of a selection say, each value of its type and in its range."""
+"""The schema of a selection's files: every value of its type and in its range."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from epochal.errors import RunError
 from epochal.runs.checkpoint import STATE
 from epochal.runs.schema import DATA, MODEL, DataRecord
 from epochal.selection.candidate import Outcome, Trial
-from epochal.selection.grouping import ALONE, BY_SEED, TOGETHER
 from epochal.selection.options import Choosing
+from epochal.selection.packing import ALONE, BY_SEED, TOGETHER
 from epochal.system import json_file
 from epochal.system.schema import (
     Form,
@@ -34,14 +34,14 @@ from epochal.training.progress import EPOCH
 from epochal.training.score import SCORE
 
 NAME, FORMAT = "selection.json", 2
-_REMEDY = "the file was changed or is damaged: bring it back, or select anew"
+_REMEDY = "the file was changed or is damaged: bring it back, or select again"
 
 
 @dataclass(frozen=True)
 class SelectionRecord:
-    """A selection as its folder tells it; `told` are the plain values."""
+    """The content of selection.json; `values` are the plain ones."""
 
-    told: dict[str, Any]
+    values: dict[str, Any]
     choosing: Choosing
     search: Mapping[str, Any]
     data: DataRecord
@@ -52,15 +52,15 @@ class SelectionRecord:
     def read(cls, path: Path) -> Self:
         """The record of the selection in the folder `path`. Raises RunError."""
         try:
-            told = json_file.read_sealed(path / NAME, "selection", FORMAT, _REMEDY)
+            values = json_file.read_sealed(path / NAME, "selection", FORMAT, _REMEDY)
         except FileNotFoundError:
             raise RunError(f"{path}: is no selection, it has no selection.json; `epochal select` makes one") from None
         try:
-            found = _SELECTION(told, "")
+            checked = _SELECTION(values, "")
         except Unfit as error:
             raise RunError(f"{path / NAME}: is no selection of this version: {error}; {_REMEDY}") from None
-        kept = ("choosing", "search", "data", "memory_bytes", "code")
-        return cls(told, **{name: found[name] for name in kept})
+        names = ("choosing", "search", "data", "memory_bytes", "code")
+        return cls(values, *(checked[name] for name in names))
 
 
 def _choosing(value: Any, key: str) -> Choosing:
@@ -109,7 +109,7 @@ OUTCOME = fields(
     Outcome, trial=TRIAL, valid=optional(SCORE), step=whole(), steps=whole(), steps_per_epoch=whole(1),
     stopped=optional(text), seconds=number,
 )  # fmt: skip
-KEPT = fields(
+TRIAL_FILE = fields(
     dict, selection=sha256, outcome=OUTCOME, rows=optional(whole()), member=optional(STATE),
     history=optional(listed(EPOCH)),
 )  # fmt: skip

@@ -1,68 +1,93 @@
-"""Where candidates come from: a list that is known beforehand, or a study that learns from the results."""
+"""Searches propose the candidates: a list that is known beforehand, or an Optuna study that learns from the results."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from epochal.errors import RecipeError, RunError
 from epochal.selection.candidate import Candidate, Standing
-from epochal.selection.distinct import distinct
 from epochal.selection.space import Range, Space, check_trials
 from epochal.system import extras, trust, user_file
+from epochal.training.recipe import Recipe
 
 
 class Search(Protocol):
-    """Proposes candidates in batches. What it tells of a batch is kept, and handed back when a selection resumes."""
+    """Proposes candidates in batches. The state that comes with a batch is stored, for the results and for a resume."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What to say before it begins."""
-        ...
+        """Notes for the user, before the training begins."""
 
     def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
-        """The next batch, its candidates numbered from `number`; none where the search has ended."""
-        ...
+        """The next batch, its candidates numbered from `number`, and its state; none where the search has ended."""
 
-    def tell(self, told: Mapping[str, Any], batch: Sequence[Standing]) -> None:
-        """The results of a batch; `told` is what was told when it was asked for. May come twice."""
-        ...
+    def tell(self, state: Mapping[str, Any], batch: Sequence[Standing]) -> None:
+        """Take the results of a batch; `state` is what `ask` returned with it. May come twice."""
 
     def to_json(self) -> dict[str, Any]:
-        """What `selection.json` keeps of it."""
-        ...
+        """Its entry in selection.json."""
 
     def references(self) -> list[str]:
-        """Files of the user's, as FILE.py:NAME, that candidates to come may be made of."""
-        ...
+        """Objects in the user's files, as FILE.py:NAME, of which later candidates may be made."""
 
 
-class Listed:
+class CandidateList:
     """One batch: all of them, those that are the same once."""
 
     def __init__(self, candidates: Sequence[Candidate]):
         self.candidates, self.notes = distinct(candidates)
 
     def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
-        """All, once."""
         return ([], {}) if number else (self.candidates, {})
 
-    def tell(self, told: Mapping[str, Any], batch: Sequence[Standing]) -> None:
-        """Nothing is learnt."""
+    def tell(self, state: Mapping[str, Any], batch: Sequence[Standing]) -> None:
+        """Learns nothing."""
 
     def to_json(self) -> dict[str, Any]:
-        """The candidates are in the journal."""
+        # The candidates themselves are in the journal.
         return {"kind": "listed", "candidates": len(self.candidates)}
 
     def references(self) -> list[str]:
-        """None: all candidates are known."""
         return []
+
+
+def distinct(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
+    """The first of each kind, with new numbers; and notes: which settings are not read, how many are the same."""
+    first: dict[tuple[Any, ...], Candidate] = {}
+    by_reasons: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    for candidate in candidates:
+        # Equal for candidates that train the same; objects are the same only where they are one.
+        values = (getattr(candidate.recipe, field.name) for field in fields(Recipe))
+        key = tuple(_hashable(value) for value in (candidate.model, *values))
+        first.setdefault(key, candidate)
+        reasons = tuple(f"{name} is not read {reason}" for name, reason in candidate.unread.items())
+        by_reasons.setdefault(reasons, []).append(key)
+    notes = []
+    for reasons, keys in by_reasons.items():
+        left = len(set(keys))
+        if reasons:
+            merged = f": {len(keys):,} candidates are {'one' if left == 1 else f'{left:,}'}" if left < len(keys) else ""
+            notes.append(" and ".join(reasons) + merged)
+        elif left < len(keys):
+            notes.append(
+                f"{len(keys) - left:,} of {len(keys):,} candidates have the model and the recipe of an earlier one: "
+                f"each is trained once"
+            )
+    return [replace(candidate, number=number) for number, candidate in enumerate(first.values())], notes
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple((str(name), weight) for name, weight in value.items())
+    return value if isinstance(value, str | int | float | None) else id(value)
 
 
 class Study:
     """Optuna's search by ask and tell, `batch` candidates at a time; several processes may share one study.
 
     `storage` is Optuna's: `sqlite:///FILE`, or the URL of a database server. `trials` are those of this process.
-    A setting that is not read beside the others is not asked for.
+    A setting that the others leave unread gets no suggestion.
     """
 
     notes: Sequence[str] = ()
@@ -78,7 +103,7 @@ class Study:
         *,
         known: int = -1,
     ):
-        """Opens the study, or makes it; it must have a trial `known` already, unless that is -1.
+        """Opens or creates the study; it must have a trial `known` already, unless that is -1.
 
         Raises RecipeError where Optuna is missing or the storage cannot be opened, RunError where that trial is not.
         """
@@ -112,28 +137,28 @@ class Study:
 
     def ask(self, number: int) -> tuple[list[Candidate], dict[str, Any]]:
         """The next few, until there were `trials`."""
-        asked = [self.study.ask() for _ in range(min(self.batch, self.trials - number))]
-        candidates = [self.space.candidate(number + i, self._values(trial)) for i, trial in enumerate(asked)]
-        return candidates, {"trials": [trial.number for trial in asked]}
+        trials = [self.study.ask() for _ in range(min(self.batch, self.trials - number))]
+        candidates = [self.space.candidate(number + i, self._values(trial)) for i, trial in enumerate(trials)]
+        return candidates, {"trials": [trial.number for trial in trials]}
 
     def _values(self, trial: Any) -> dict[str, Any]:
-        """What is suggested for each setting that is read: first for those that decide which others are."""
-        axes, spare, found = self.space.axes, self.space.spare, {}
+        """The suggestion for each setting that is read: first for those that decide which others are."""
+        axes, spare, values = self.space.axes, self.space.spare, {}
         first = [name for name in self.space.decisive if name in axes]
         for name in (*first, *(name for name in axes if name not in first)):
-            if name not in self.space.unread({**spare, **found, name: None}):
-                found[name] = _suggested(trial, name, axes[name])
-        return found
+            if name not in self.space.unread({**spare, **values, name: None}):
+                values[name] = _suggested(trial, name, axes[name])
+        return values
 
-    def tell(self, told: Mapping[str, Any], batch: Sequence[Standing]) -> None:
+    def tell(self, state: Mapping[str, Any], batch: Sequence[Standing]) -> None:
         """Mean errors in percent; a candidate that diverged is a failed trial."""
         from optuna.trial import TrialState  # pyrefly: ignore
 
         of = {standing.candidate.number: standing for standing in batch}
-        for number, trial in zip(sorted(of), told["trials"], strict=True):
+        for number, trial in zip(sorted(of), state["trials"], strict=True):
             bad = of[number].diverged
-            state = TrialState.FAIL if bad else TrialState.COMPLETE
-            self.study.tell(trial, None if bad else of[number].mean, state=state, skip_if_finished=True)
+            end = TrialState.FAIL if bad else TrialState.COMPLETE
+            self.study.tell(trial, None if bad else of[number].mean, state=end, skip_if_finished=True)
 
     def to_json(self) -> dict[str, Any]:
         """Storage and name, with which a resumed selection opens the study again."""
@@ -148,7 +173,6 @@ class Study:
         }  # fmt: skip
 
     def references(self) -> list[str]:
-        """Those among the values of the space."""
         axes = [axis for axis in self.space.axes.values() if isinstance(axis, tuple)]
         values = [*self.space.spare.values(), *(value for axis in axes for value in axis)]
         return [user_file.absolute(value) for value in values if user_file.is_reference(value)]

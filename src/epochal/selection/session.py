@@ -1,106 +1,60 @@
-"""A selection from its beginning to its outcome: in memory, or in a folder from which it can be taken up again."""
+"""A selection with its folder: begun or resumed, trained, finished, closed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from epochal.data.dataset import Dataset, check_data
-from epochal.errors import RunError, StorageError, option, speaks_of_options
+from epochal.data.loading import load
+from epochal.errors import DataError, EpochalError, RunError, StorageError, option, speaks_of_options
+from epochal.runs import kept_code
 from epochal.runs.code_keeper import Keeper
-from epochal.runs.run import load_run
-from epochal.runs.schema import DataRecord
+from epochal.runs.kept_code import Kept
+from epochal.runs.run import MISFITS, load_run
+from epochal.runs.schema import DataRecord, code_uses
 from epochal.runs.versions import versions
-from epochal.selection import plot, table
-from epochal.selection.candidate import Candidate, Standing
+from epochal.selection import report
+from epochal.selection.candidate import Candidate, Standing, candidate_from
 from epochal.selection.options import Choosing
-from epochal.selection.record import FORMAT
-from epochal.selection.runner import Moment, Selecting
-from epochal.selection.search import Search
-from epochal.selection.store import Journal
-from epochal.selection.winner import Chooser
+from epochal.selection.record import FORMAT, SelectionRecord
+from epochal.selection.result import Selected, compared
+from epochal.selection.runner import Moment, Runner, Say
+from epochal.selection.search import CandidateList, Search, Study, contacted
+from epochal.selection.space import Build, Conditions, Range, Space, always
+from epochal.selection.store import TrialStore
+from epochal.selection.winner import Winner
 from epochal.system import atomic, json_file, user_file
+from epochal.system import trust as signing
 from epochal.system.lock import NAME as LOCK
 from epochal.system.lock import Lock, check_free, take_lock
 from epochal.system.plain_files import reason
 from epochal.system.user_file import Fetched
 from epochal.training.fitted import Fit
-from epochal.training.score import Score
-from epochal.training.significance import mcnemar
-
-Say = Callable[[str], None]
-
-
-def silent(line: str) -> None:
-    """Say nothing."""
-
-
-@dataclass(frozen=True, eq=False)
-class Selected:
-    """The outcome of a selection: the candidates, best first, and the chosen one as a Fit.
-
-    `fit` is None where every candidate diverged. `seconds` are those of all trials, of compiling and of measuring.
-    `notes` are what was worth saying, such as a patience that cannot run out, or candidates that are the same.
-    """
-
-    standings: Sequence[Standing]
-    fit: Fit | None
-    seconds: dict[str, float]
-    folder: Path | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def chosen(self) -> Standing | None:
-        """The candidate with the lowest mean validation error; ties go to the earlier one."""
-        return self.standings[0] if self.fit else None
-
-    @property
-    def steps(self) -> int:
-        """Updates done by all trials."""
-        return sum(standing.steps for standing in self.standings)
-
-    def test(self) -> Score:
-        """Open the test split, for the chosen one alone; the data set's ledger keeps that it was done."""
-        if self.fit is None:
-            raise RunError("test: no candidate was chosen, all of them diverged; take smaller learning rates")
-        return self.fit.test()
-
-    def __str__(self) -> str:
-        return table.text(self.standings)
-
-    def __repr__(self) -> str:
-        many = f"{len(self.standings):,} candidate{'s' * (len(self.standings) != 1)}, "
-        best, place = self.chosen, f", in {self.folder}" if self.folder else ""
-        if best is None:
-            return f"Selected({many}{'all ' * (len(self.standings) > 1)}diverged{place})"
-        return f"Selected({many}chosen {best.candidate}: validation {best.score}{place}; print it for the table)"
 
 
 class Session:
-    """A selection that is going on. With a folder it holds its lock until `close`."""
+    """A selection in progress. With a folder it holds its lock until `close`. `values` are those of selection.json."""
 
     def __init__(
         self,
-        selecting: Selecting,
-        told: dict[str, Any],
+        runner: Runner,
+        values: dict[str, Any],
         lock: Lock | None,
         notes: Sequence[str] = (),
         uses: Mapping[str, Fetched] | None = None,
         *,
         trusted: bool = False,
     ):
-        """`uses` are what candidates take from the user's files, by FILE.py:NAME, as far as it is known.
+        """`uses` are the objects that candidates take from the user's files, by FILE.py:NAME, as far as it is known.
 
-        `trusted`: the user has said that the code that the folder keeps may be executed.
+        `trusted`: the user has said that the code in the folder may be executed.
         """
-        self.selecting, self.told, self.lock, self.notes, self.trusted = selecting, told, lock, notes, trusted
-        self.path = selecting.journal.path
-        self._stoppable: Any = selecting
-        self._keeper = Keeper(self.path, uses or {}, told.get("code")) if self.path else None
-        self.selecting.keep_code = self._keep_code
-        self._keep_code(selecting.journal.candidates)
+        self.runner, self.values, self.lock, self.notes, self.trusted = runner, values, lock, notes, trusted
+        self.path = runner.store.path
+        self._stoppable: Any = runner
+        self._keeper = Keeper(self.path, uses or {}, values.get("code")) if self.path else None
+        self.runner.keep_code = self._keep_code
+        self._keep_code(runner.store.candidates)
 
     @classmethod
     def begin(
@@ -110,7 +64,7 @@ class Session:
         choosing: Choosing,
         out: Path | None = None,
         memory_bytes: int | None = None,
-        say: Say = silent,
+        say: Say = lambda line: None,
     ) -> "Session":
         """A new selection. Raises RunError where there is one in `out`, or something else; StorageError."""
         check_data(data)
@@ -123,78 +77,121 @@ class Session:
         try:
             if out is not None:
                 _check_empty(out)
-            selecting = Selecting(
-                search, data, choosing, Journal(out, about(data, choosing) if out else None), memory_bytes, say
-            )
-            told = {"format": FORMAT, "choosing": choosing.to_dict(), "search": search.to_json(), "outcome": None}
-            told |= {"memory_bytes": memory_bytes, "versions": versions()}
+            store = TrialStore(out, _identity(data, choosing) if out else None)
+            runner = Runner(search, data, choosing, store, memory_bytes, say)
+            values = {"format": FORMAT, "choosing": choosing.to_dict(), "search": search.to_json(), "outcome": None}
+            values |= {"memory_bytes": memory_bytes, "versions": versions()}
+            values |= {"data": DataRecord.of(data).to_json()} if out else {}
             uses = {reference: user_file.fetch(reference) for reference in search.references()}
-            session = cls(selecting, told | ({"data": DataRecord.of(data).to_json()} if out else {}), lock, (), uses)
+            session = cls(runner, values, lock, (), uses)
             session._write()
             for note in search.notes:
-                selecting.note(note)
+                runner.note(note)
         except BaseException:
             if lock is not None:
                 lock.close()
             raise
         return session
 
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        data: Dataset | None = None,
+        *,
+        build: Build | None = None,
+        unread: Conditions = always,
+        decisive: tuple[str, ...] = (),
+        say: Say = lambda line: None,
+        trust: bool = False,
+    ) -> "Session":
+        """The selection in `path`, from its finished trials and its newest checkpoint on.
+
+        `data` are needed where it was begun with arrays; `build` where it searches by Optuna; `unread` and `decisive`
+        are then as in its `Space`; `trust` where it holds code that no selection of this user has written.
+        Raises RunError for what is no selection, in use, damaged, or has code that is not trusted, DataError for other
+        data.
+        """
+        path = Path(path)
+        SelectionRecord.read(path)  # what is no selection gets no lock
+        lock = take_lock(path)
+        try:
+            stored = SelectionRecord.read(path)
+            store = TrialStore(path)
+            lines = store.lines()
+            code = _code(path, stored, lines, trusted=trust)
+            _check_storage(path, stored.search, trusted=trust)
+            notes = code.notes() + code.changed()
+            data = _same_data(path, stored.data, data)
+            store.identity = _identity(data, stored.choosing)
+            _replay(store, lines, data, code)
+            search = _search(path, stored.search, store, build, unread, decisive)
+            notes += store.read()
+            runner = Runner(search, data, stored.choosing, store, stored.memory_bytes, say)
+            runner.fetch = code.fetch
+            uses = {reference: code.fetch(reference) for reference in (stored.code or {}).get("references", {})}
+            of_search = {"search": search.to_json()} if isinstance(search, Study) else {}
+            return cls(runner, stored.values | of_search, lock, notes, uses, trusted=trust)
+        except MISFITS as error:
+            lock.close()
+            if isinstance(error, EpochalError):
+                raise
+            raise RunError(f"{path}: is damaged, or of another version: {error!r}; select again") from None
+        except BaseException:
+            lock.close()
+            raise
+
     def moments(self) -> Iterator[Moment]:
         """Train all candidates; yields after every compiled stretch."""
-        for moment in self.selecting.moments():
+        for moment in self.runner.moments():
             if self._keeper and self._keeper.has_grown():
                 self._write()
             yield moment
 
     def stop(self, why: str = "interrupted") -> None:
-        """Ask what is running to end soon; in a folder, all is then kept."""
-        self.selecting.stop(why)
+        """Ask what is running to end soon; in a folder, all is then saved."""
+        self.runner.stop(why)
         self._stoppable.stop(why)
 
     def note(self, name: str, value: Any) -> None:
-        """Keep a value of the caller's in `told`, and in the folder."""
-        self.told[name] = value
+        """Put a value of the caller's into `values`, and into the folder."""
+        self.values[name] = value
         self._write()
 
     @property
     def interrupted(self) -> bool:
-        """Whether `stop` was asked for."""
-        return self.selecting.stopped is not None
+        return self.runner.stopped is not None
 
     def finish(self) -> Selected | None:
         """Choose, and write the table and the run. None where the chosen one's own training was interrupted."""
-        found = _compared(self.selecting)
+        standings = compared(self.runner.standings(), self.runner.store)
         fit = None
-        if found and not found[0].diverged:
-            run = self.path / "run" if self.path else None
-            fit = self._written(run, found[0])
+        if standings and not standings[0].diverged:
+            fit = self._fit(standings[0], self.path / "run" if self.path else None)
             if fit is None:
                 return None
-        selected = Selected(found, fit, self.selecting.seconds, self.path, tuple(self.selecting.notes))
+        selected = Selected(standings, fit, self.runner.seconds, self.path, tuple(self.runner.notes))
         if self.path is not None:
             try:
-                atomic.write(self.path / "results.csv", table.csv_text(found).encode())
-                atomic.write(self.path / "error.svg", plot.svg(found).encode())
+                atomic.write(self.path / "results.csv", report.csv_text(standings).encode())
+                atomic.write(self.path / "error.svg", report.svg(standings).encode())
             except OSError as error:
                 raise StorageError(f"{self.path}: the table cannot be written: {reason(error)}") from None
-            self.told["outcome"] = {"chosen": found[0].candidate.number if fit else None, "run": "run" if fit else None}
-            self._write()
+            outcome = {"chosen": standings[0].candidate.number, "run": "run"} if fit else {"chosen": None, "run": None}
+            self.note("outcome", outcome)
         return selected
 
-    def _written(self, run: Path | None, best: Standing) -> Fit | None:
-        selecting = self.selecting
+    def _fit(self, best: Standing, run: Path | None) -> Fit | None:
         if run is not None and run.is_symlink():
             raise RunError(f"{run}: is a link; the run of a selection lies in its folder: move the link away")
         if run is not None and run.exists():
             check_free(run)
-            if self.told["outcome"] == {"chosen": best.candidate.number, "run": "run"}:
+            if self.values["outcome"] == {"chosen": best.candidate.number, "run": "run"}:
                 model = best.candidate.model
-                return load_run(run, selecting.data, model=model, trust=self.trusted)  # with its ledger
-        journal, memory_bytes = selecting.journal, selecting.memory_bytes
-        return Chooser(selecting.data, selecting.choosing, journal, memory_bytes, self._watch).fit(best, run)
+                return load_run(run, self.runner.data, model=model, trust=self.trusted)  # with its ledger
+        return Winner(best, self.runner, self._watch).fit(run)
 
     def close(self) -> None:
-        """Let go of the folder."""
         if self.lock is not None:
             self.lock.close()
 
@@ -202,7 +199,7 @@ class Session:
         self._stoppable = training
 
     def _keep_code(self, candidates: Sequence[Candidate]) -> None:
-        """Keep the code of candidates, before anything else tells of them."""
+        """Store the code of candidates, before anything else mentions them."""
         if self._keeper and candidates:
             for candidate in candidates:
                 self._keeper.uses |= candidate.code
@@ -212,19 +209,14 @@ class Session:
         if self.path is not None:
             try:
                 if self._keeper:
-                    self.told["code"] = self._keeper.keep()
-                atomic.write_json(self.path / "selection.json", json_file.sealed(self.told))
+                    self.values["code"] = self._keeper.keep()
+                atomic.write_json(self.path / "selection.json", json_file.sealed(self.values))
             except OSError as error:
                 raise StorageError(f"{self.path}: cannot be written: {reason(error)}") from None
 
 
-def resuming(path: Path) -> str:
-    """How the user at hand goes on with the selection in `path`."""
-    return f"`epochal resume {path}`" if speaks_of_options() else f"epochal.selection.resume({str(path)!r})"
-
-
-def about(data: Dataset, choosing: Choosing) -> Any:
-    """What tells the trials of a selection from those of others with the same candidates."""
+def _identity(data: Dataset, choosing: Choosing) -> Any:
+    """What distinguishes the trials of a selection from those of others with the same candidates."""
     return [data.fingerprint, choosing.to_dict()]
 
 
@@ -232,27 +224,77 @@ def _check_empty(path: Path) -> None:
     others = [e.name for e in path.iterdir() if e.name != LOCK and not atomic.is_temporary(e.name)]
     if "selection.json" in others:
         check_free(path)
-        raise RunError(
-            f"{path}: holds a selection; go on with {resuming(path)}, or name another folder with {option('out')}"
-        )
+        way = f"`epochal resume {path}`" if speaks_of_options() else f"epochal.selection.resume({str(path)!r})"
+        raise RunError(f"{path}: holds a selection; go on with {way}, or name another folder with {option('out')}")
     if others:
         raise RunError(f"{path}: is not empty (it holds {min(others)}); name another folder with {option('out')}")
 
 
-def _compared(selecting: Selecting) -> list[Standing]:
-    """The standings, each with McNemar's p-value against the first, on the rows of the first seed."""
-    found, journal = selecting.standings(), selecting.journal
+def _replay(store: TrialStore, lines: list[dict[str, Any]], data: Dataset, code: Kept) -> None:
+    """Put the decisions and candidates of the journal's lines into `store`. Raises RunError."""
+    for line in lines:
+        if "decision" in line:
+            store.decisions[line["decision"][0]] = line["decision"][1]
+            continue
+        store.batches.append(line["batch"])
+        for values in line["batch"]["candidates"]:
+            if values["number"] != len(store.candidates):
+                raise RunError(f"{store.path}: candidate {len(store.candidates)} is called {values['number']}")
+            store.candidates.append(candidate_from(values, data, code.fetch))
 
-    def missed(standing: Standing) -> np.ndarray | None:
-        of = [journal.missed(outcome.trial) for outcome in standing.outcomes if outcome.trial.seed == 0]
-        whole = [rows for rows in of if rows is not None]
-        return np.concatenate(whole) if whole and len(whole) == len(of) else None
 
-    first = missed(found[0]) if found else None
-    compared = found[:1]
-    for standing in found[1:]:
-        other, p = missed(standing), None
-        if first is not None and other is not None and len(first) == len(other):
-            p = mcnemar(int((first & ~other).sum()), int((other & ~first).sum()))
-        compared.append(replace(standing, p=p))
-    return compared
+def _check_storage(path: Path, search: Mapping[str, Any], *, trusted: bool) -> None:
+    """Raise RunError where a folder names a database that no selection of this user has named, unless it is trusted."""
+    if search["kind"] != "optuna" or search["storage"] is None:
+        return
+    objection = signing.objection(contacted(search["storage"], search["name"]), search["signature"])
+    if objection and not trusted:
+        raise RunError(
+            f"{path}: to go on with it, the database {kept_code.plain(search['storage'])} would be opened, which "
+            f"{objection.replace('is not signed', 'nobody has signed')}\n"
+            f"nothing was opened; {option('trust', True)} opens it once you have looked at it"
+        )
+
+
+def _code(path: Path, stored: SelectionRecord, lines: list[dict[str, Any]], *, trusted: bool) -> Kept:
+    """The code of all candidates, later ones included. Raises RunError where it may not be executed."""
+    kept = kept_code.checked(path, stored.code) if stored.code is not None else None
+    references = list(kept["references"]) if kept else []
+    for values in (values for line in lines if "batch" in line for values in line["batch"]["candidates"]):
+        references += code_uses(values["model"].reference, values["recipe"], values["by_value"]).values()
+    uses = {reference: reference for reference in (kept["references"] if kept else ())}
+    return kept_code.opened(path, kept, uses, references, trusted=trusted)
+
+
+def _search(
+    path: Path,
+    values: Mapping[str, Any],
+    store: TrialStore,
+    build: Build | None,
+    unread: Conditions,
+    decisive: tuple[str, ...],
+) -> Search:
+    if values["kind"] == "listed":
+        if not store.candidates:
+            raise RunError(f"{path}: the selection ended before its first candidate; remove the folder, select again")
+        return CandidateList(store.candidates)
+    if build is None:
+        raise RunError(f"{path}: searches by Optuna; resume it by `epochal resume {path}`")
+    axes = {n: Range(**axis) if isinstance(axis, dict) else tuple(axis) for n, axis in values["axes"].items()}
+    space = Space(axes, build, values["spare"], unread, decisive)
+    known = max((number for batch in store.batches for number in batch["search"].get("trials") or ()), default=-1)
+    names = ("trials", "storage", "name", "seed", "batch")
+    return Study(space, *(values[name] for name in names), known=known)
+
+
+def _same_data(path: Path, stored: DataRecord, data: Dataset | None) -> Dataset:
+    if data is None:
+        if stored.origin is None:
+            raise RunError(f"{path}: selects on arrays of a program, which are not kept; give them: resume(PATH, data)")
+        data = load(stored.origin, stored.reading)
+    if data.fingerprint != stored.fingerprint:
+        raise DataError(
+            f"{data.source}: these are not the data of {path}: their fingerprint is {data.fingerprint[:12]}…, the "
+            f"selection's is {stored.fingerprint[:12]}… ({stored.source}); has the file changed?"
+        )
+    return data

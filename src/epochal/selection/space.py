@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from epochal.errors import RecipeError, option
-from epochal.models import name_of
+from epochal.models.adapters import name_of
 from epochal.models.built_in import named
 from epochal.selection.candidate import Candidate
 from epochal.system import user_file
 from epochal.system.option_rules import Unread
 from epochal.training.recipe import Recipe
 
-MOST = 100_000
-"""Candidates of a selection at most: more are a slip of the pen."""
+MAX_CANDIDATES = 100_000
+"""More candidates than this are taken for a typing error."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,10 @@ class Range:
 
     @property
     def whole(self) -> bool:
-        """Whether whole numbers are meant."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def logarithmic(self) -> bool:
-        """Whether draws are even on a log scale."""
         return not self.whole and self.low > 0
 
     def at(self, u: float) -> float:
@@ -60,8 +58,8 @@ def always(values: Mapping[str, Any]) -> Mapping[str, Unread]:
 class Space:
     """Settings by name with the values to try, and how a choice of values becomes a model and a recipe.
 
-    `unread` tells which of some settings are not read beside the others: a candidate goes without them. Whether they
-    are depends on those in `decisive` alone.
+    `unread` returns which of some settings are not read beside the others: a candidate leaves them out. Whether they
+    are read depends on those in `decisive` alone.
     """
 
     axes: Mapping[str, Axis]
@@ -74,10 +72,9 @@ class Space:
         """The candidate of one choice of values. Raises RecipeError."""
         whole = {**self.spare, **values}
         unread = self.unread(whole)
-        made = self.build({name: value for name, value in whole.items() if name not in unread})
-        return Candidate(
-            number, *made, {name: value for name, value in values.items() if name not in unread}, unread=unread
-        )
+        model, recipe = self.build({name: value for name, value in whole.items() if name not in unread})
+        varied = {name: value for name, value in values.items() if name not in unread}
+        return Candidate(number, model, recipe, varied, unread=unread)
 
     def grid(self) -> list[Candidate]:
         """All combinations, the last setting running fastest. Raises RecipeError for a range, and for too many."""
@@ -88,46 +85,45 @@ class Space:
                     f"give a list"
                 )
         lists = [axis for axis in self.axes.values() if not isinstance(axis, Range)]
-        if (size := prod(len(axis) for axis in lists)) > MOST:
+        if (size := prod(len(axis) for axis in lists)) > MAX_CANDIDATES:
             raise RecipeError(
-                f"select: the lists make {size:,} candidates, at most are {MOST:,}; give fewer values, or draw some of "
-                f"them with {option('trials', 100)}"
+                f"select: the lists make {size:,} candidates, at most are {MAX_CANDIDATES:,}; give fewer values, or "
+                f"draw some of them with {option('trials', 100)}"
             )
         combinations = product(*lists)
         return [self.candidate(i, dict(zip(self.axes, chosen, strict=True))) for i, chosen in enumerate(combinations)]
 
     def draws(self, trials: int, seed: int) -> list[Candidate]:
-        """`trials` different random choices, or fewer where there are no more; the same for the same seed for ever.
+        """`trials` different random choices, or fewer where there are no more; always the same for the same seed.
 
         Raises RecipeError for too many.
         """
         check_trials(trials)
-        found: dict[tuple[Any, ...], Candidate] = {}
-        there = prod(_size(axis) for axis in self.axes.values())
-        wanted = trials if trials < there else int(there)
-        for values in self._choices(seed, most=100 * wanted):
-            if len(found) == wanted:
+        by_settings: dict[tuple[Any, ...], Candidate] = {}
+        size = prod(_size(axis) for axis in self.axes.values())
+        wanted = trials if trials < size else int(size)
+        for values in self._choices(seed, limit=100 * wanted):
+            if len(by_settings) == wanted:
                 break
-            candidate = self.candidate(len(found), values)
-            found.setdefault(tuple(candidate.varied.items()), candidate)
-        return list(found.values())
+            candidate = self.candidate(len(by_settings), values)
+            by_settings.setdefault(tuple(candidate.varied.items()), candidate)
+        return list(by_settings.values())
 
-    def _choices(self, seed: int, most: int) -> Iterator[dict[str, Any]]:
-        # Raw words, which NumPy promises for ever, one stream a draw: another axis does not shift later draws.
-        for draw in range(most):
+    def _choices(self, seed: int, limit: int) -> Iterator[dict[str, Any]]:
+        # Raw words, which NumPy guarantees in all versions, one stream a draw: another axis does not shift later draws.
+        for draw in range(limit):
             words = np.random.Philox(key=np.array([seed, draw], np.uint64)).random_raw(len(self.axes))
             u = ((words >> np.uint64(11)) * 2.0**-53).tolist()
             yield {name: _at(axis, part) for (name, axis), part in zip(self.axes.items(), u, strict=True)}
 
 
 def check_trials(trials: int) -> None:
-    """Raise RecipeError for a number of trials that makes no sense."""
-    if not 1 <= trials <= MOST:
-        raise RecipeError(f"trials: must be a whole number from 1 to {MOST:,}, got {trials:,}")
+    """Raise RecipeError for a number of trials out of range."""
+    if not 1 <= trials <= MAX_CANDIDATES:
+        raise RecipeError(f"trials: must be a whole number from 1 to {MAX_CANDIDATES:,}, got {trials:,}")
 
 
 def _size(axis: Axis) -> float:
-    """How many values there are to choose from."""
     if isinstance(axis, Range):
         return axis.high - axis.low + 1 if axis.whole else inf
     return len(axis)
@@ -178,18 +174,18 @@ def product_of(models: Any, recipes: Recipe | Sequence[Recipe]) -> list[Candidat
     recipes = [recipes] if isinstance(recipes, Recipe) else list(recipes)
     if not models or not recipes:
         raise RecipeError("select: there is nothing to choose from; give at least one model and one recipe")
-    told = [recipe.to_dict() for recipe in recipes]
-    names = [knob.name for knob in fields(Recipe) if len({repr(one.get(knob.name)) for one in told}) > 1]
+    values = [recipe.to_dict() for recipe in recipes]
+    names = [f.name for f in fields(Recipe) if len({repr(each.get(f.name)) for each in values}) > 1]
     candidates = []
-    for model, name in zip(models, _named(models), strict=True):
-        for one, recipe in zip(told, recipes, strict=True):
-            varied = ({"model": name} if len(models) > 1 else {}) | {n: one[n] for n in names if n in one}
+    for model, name in zip(models, _distinct_names(models), strict=True):
+        for each, recipe in zip(values, recipes, strict=True):
+            varied = ({"model": name} if len(models) > 1 else {}) | {n: each[n] for n in names if n in each}
             candidates.append(Candidate(len(candidates), named(model), recipe, varied))
     return candidates
 
 
-def _named(models: Sequence[Any]) -> list[str]:
-    """What models are called in tables, each otherwise."""
+def _distinct_names(models: Sequence[Any]) -> list[str]:
+    """The names of models in tables, no two the same."""
     names = [model if isinstance(model, str) else name_of(model) for model in models]
     return [
         name if names.count(name) == 1 else f"{name} #{names[: place + 1].count(name)}"

@@ -15,9 +15,9 @@ from epochal.runs.options import CheckpointOptions
 from epochal.runs.schema import read_record, run_sha256
 from epochal.runs.writer import RunFolder
 from epochal.selection.candidate import Standing
-from epochal.selection.folds import joined
-from epochal.selection.options import Choosing, closed
-from epochal.selection.store import Journal
+from epochal.selection.folds import train_and_valid
+from epochal.selection.options import closed
+from epochal.selection.runner import Runner
 from epochal.system import plain_files
 from epochal.system.lock import take_lock
 from epochal.training import user_functions
@@ -29,110 +29,106 @@ from epochal.training.snapshot import Snapshot
 from epochal.training.training import Training
 
 log = logging.getLogger("epochal")
-Watch = Callable[[Training], None]
 
 
-class Chooser:
-    """Makes the Fit of a standing: in memory, or in a run folder where `folder` is given."""
+class Winner:
+    """The chosen candidate of a selection, to be made a Fit: in memory, or in a run folder."""
 
-    def __init__(self, data: Dataset, choosing: Choosing, journal: Journal, memory_bytes: int | None, watch: Watch):
-        """`watch` is told of a training before it runs, so that a signal can stop it."""
-        self.data, self.choosing, self.journal = data, choosing, journal
-        self.memory_bytes, self.watch = memory_bytes, watch
+    def __init__(self, standing: Standing, runner: Runner, watch: Callable[[Training], None]):
+        """`watch` is called with a training before it runs, so that a signal can stop it."""
+        self.standing, self.runner, self.watch = standing, runner, watch
+        self.data, self.choosing = runner.data, runner.choosing
+        self.best = standing.best_trial()
+        self.recipe = standing.candidate.seeded(self.best.trial.seed)
 
-    def fit(self, standing: Standing, folder: Path | None) -> Fit | None:
+    def fit(self, folder: Path | None) -> Fit | None:
         """The chosen one, ready to predict; None where its training was interrupted.
 
         Of several seeds it is the one with the fewest wrong rows. After cross-validation, where no parameters are kept,
         it is trained once more on the train split, with early stopping on the validation split.
         """
-        best = standing.best_trial()
-        recipe, paused = standing.candidate.seeded(best.trial.seed), self.journal.paused(best.trial)
+        paused = self.runner.store.paused(self.best.trial)
         if self.choosing.refits:
-            return self._refitted(standing, recipe, folder)
+            return self._refitted(folder)
         if paused is None:
-            training = self._training(standing, closed(self.data), recipe)
-            return self._kept(training, folder, self.data) if self._run(training) else None
+            training = self._training(closed(self.data), self.recipe)
+            self.watch(training)
+            for _ in training:
+                pass
+            return self._kept(training, folder) if training.stopped != "interrupted" else None
         snapshot, epochs = paused
         if folder is None:
-            return self._remembered(standing, recipe, snapshot)
-        training = self._training(standing, closed(self.data), recipe)
+            return self._in_memory(snapshot, epochs)
+        training = self._training(closed(self.data), self.recipe)
         training.load_snapshot(snapshot, epochs)
-        training.member.stopped = best.stopped
-        return self._kept(training, folder, self.data)
+        training.member.stopped = self.best.stopped
+        return self._kept(training, folder)
 
-    def _training(self, standing: Standing, data: Dataset, recipe: Recipe) -> Training:
-        return Training(standing.candidate.model, data, recipe, self.memory_bytes, standing.candidate.own)
+    def _training(self, data: Dataset, recipe: Recipe) -> Training:
+        candidate = self.standing.candidate
+        return Training(candidate.model, data, recipe, self.runner.memory_bytes, candidate.functions)
 
-    def _run(self, training: Training) -> bool:
-        self.watch(training)
-        for _ in training:
-            pass
-        return training.stopped != "interrupted"
-
-    def _kept(self, training: Training, folder: Path | None, data: Dataset) -> Fit:
+    def _kept(self, training: Training, folder: Path | None) -> Fit:
         """The Fit of a training that has ended; its run folder, where there is to be one."""
-        training.data = data  # what a run folder says of its data includes the test split, closed until now
+        training.data = self.data  # what a run folder says of its data includes the test split, closed until now
         if folder is not None:
-            with self._folder(folder, training) as kept:
-                for _ in kept.moments():
+            with self._folder(folder, training) as run:
+                for _ in run.moments():
                     pass
         return training.fit(folder)
 
     def _folder(self, folder: Path, training: Training) -> RunFolder:
-        """The run folder: what a killed session has left of this very run is taken up, anything else is set aside."""
+        """The run folder: one that a killed session has left of this very run goes on, anything else is set aside."""
         options = CheckpointOptions(no_test=True)
         if not folder.exists():
             return RunFolder.create(folder, training, options)
         try:
             there = read_record(folder)
-            mine = there.run_sha256 == run_sha256(training.model, training.recipe, training.data)
+            same = there.run_sha256 == run_sha256(training.model, training.recipe, training.data)
         except RunError:
-            there, mine = None, False
-        if there is not None and mine:  # with its ledger, its exports, and whatever else was put there
+            there, same = None, False
+        if there is not None and same:  # with its ledger, its exports, and whatever else was put there
             return RunFolder(folder, take_lock(folder), training, record=there)
         if any(folder.iterdir()):
             aside = plain_files.set_aside(folder, "aside")
             log.warning("%s: is not the run of the chosen candidate; it is called %s now", folder, aside.name)
         return RunFolder.create(folder, training, options)
 
-    def _remembered(self, standing: Standing, recipe: Recipe, snapshot: Snapshot) -> Fit:
-        data, model, metadata = self.data, standing.candidate.model, snapshot.metadata
-        outcome = standing.best_trial()
+    def _in_memory(self, snapshot: Snapshot, epochs: list) -> Fit:
+        data, model, outcome, metadata = self.data, self.standing.candidate.model, self.best, snapshot.metadata
         program = Program(
-            model, recipe, data.example_shape, len(data.classes), self.memory_bytes, own=user_functions.NONE
+            model, self.recipe, data.example_shape, len(data.classes), self.runner.memory_bytes, own=user_functions.NONE
         )
         params = parameters.unflatten(snapshot.best, program.variable_shapes)
         assert outcome.valid is not None
         best = Best(metadata["best"][0], metadata["best"][1], outcome.valid)
-        _, epochs = self.journal.paused(outcome.trial) or (None, [])
         return Fit(
-            model, recipe, program, params, best, tuple(epochs), outcome.steps, outcome.stopped or "caller",
+            model, self.recipe, program, params, best, tuple(epochs), outcome.steps, outcome.stopped or "caller",
             Preparation.of(data), dict(metadata["seconds"]), data, None,
         )  # fmt: skip
 
-    def _refitted(self, standing: Standing, recipe: Recipe, folder: Path | None) -> Fit | None:
+    def _refitted(self, folder: Path | None) -> Fit | None:
         """Trained on train and validation rows for a number of steps that no row of them has a say in.
 
         `best` then is the last step, with the score that the candidate was chosen by: on rows that are trained on, no
         score means anything.
         """
-        whole = joined(self.data)
-        union = replace(closed(self.data), train=whole, groups=None)
-        per_epoch = Plan(len(whole), recipe.batch_size, drop_last=recipe.drop_last).steps
-        epochs = median(outcome.step / outcome.steps_per_epoch for outcome in standing.outcomes)
+        rows, recipe = train_and_valid(self.data), self.recipe
+        union = replace(closed(self.data), train=rows, groups=None)
+        per_epoch = Plan(len(rows), recipe.batch_size, drop_last=recipe.drop_last).steps
+        epochs = median(outcome.step / outcome.steps_per_epoch for outcome in self.standing.outcomes)
         steps = self.choosing.refit_steps or max(1, round(epochs * per_epoch))
         # A patience that nothing extends ends the training after that step.
         fixed = {"patience_steps": max(1, steps - 1), "patience_increase": 1.0, "improvement_test": None}
-        most = max(recipe.epochs, -(-steps // per_epoch))
-        training = self._training(standing, union, replace(recipe, **fixed, epochs=most))
+        longest = max(recipe.epochs, -(-steps // per_epoch))
+        training = self._training(union, replace(recipe, **fixed, epochs=longest))
         self.watch(training)
         for _ in training.run(until=steps):
             if training.stopped == "interrupted":
                 return None
-        score = standing.score
+        score = self.standing.score
         assert score is not None
         member = training.member
         member.best, member.params = Best(-(-steps // per_epoch), steps, score), training.variables()
         member.stopped = "refit"
-        return self._kept(training, folder, self.data)
+        return self._kept(training, folder)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from epochal.errors import EpochalError, RecipeError
-from epochal.models import Model, Variables, computed, joined, parted
+from epochal.models.base import Model, Variables, compute_dtype, merge_variables, split_variables
 from epochal.models.parameters import path_name
 from epochal.system import user_file
 from epochal.training import losses
@@ -36,7 +36,7 @@ def check(step: Step, example_shape: tuple[int, ...], classes: int, dtype: str, 
         augmented = _traced("augment", step.augment, _key(), one)
         _check_array("augment", "it returns", augmented, one.shape, x.dtype, "one example of the same shape as it got")
     if not isinstance(step.optimizer, str):
-        _check_optimizer(step.optimizer, parted(variables).params)
+        _check_optimizer(step.optimizer, split_variables(variables).params)
 
 
 def _key() -> Any:
@@ -47,7 +47,7 @@ def _variables(model: Model, example_shape: tuple[int, ...], classes: int, dtype
     """What `init` returns, by shape, in the compute dtype."""
     place = f"model {model.name}: init"
     found = _traced(place, lambda key: model.init(key, example_shape, classes), _key())
-    params, model_state = parted(found)
+    params, model_state = split_variables(found)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise RecipeError(f"{place}: returns no parameters; return a pytree of floating-point arrays")
@@ -58,16 +58,16 @@ def _variables(model: Model, example_shape: tuple[int, ...], classes: int, dtype
                 f"what is not trained out of the parameters, or cast it"
             )
     shapes = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, computed(leaf, dtype)), Variables(params, model_state)
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, compute_dtype(leaf, dtype)), Variables(params, model_state)
     )
-    return joined(*shapes)
+    return merge_variables(*shapes)
 
 
 def _check_model(model: Model, variables: Any, x: Any, logits: Any) -> None:
     place, wanted = f"model {model.name}", "rows × classes, in the compute dtype"
     found = _traced(f"{place}: logits", model.logits, variables, x)
     _check_array(f"{place}: logits", f"for x of shape {list(x.shape)} it returns", found, logits.shape, x.dtype, wanted)
-    model_state = parted(variables).model_state
+    model_state = split_variables(variables).model_state
     if model.forward is None:
         if jax.tree.leaves(model_state):
             raise RecipeError(f"{place}: init returns statistics, but there is no forward that changes them; give one")

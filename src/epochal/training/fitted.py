@@ -15,7 +15,8 @@ from epochal.data.options import Reading
 from epochal.data.preparation import Preparation, Prepared, prepare
 from epochal.data.preprocessing import Preprocessing
 from epochal.errors import DataError, DataWarning, RunError
-from epochal.models import Model, parameters
+from epochal.models import parameters
+from epochal.models.base import Model
 from epochal.training import ledger, row_file
 from epochal.training.program import Program
 from epochal.training.progress import Best, Epoch

@@ -17,7 +17,8 @@ from epochal.device.placement import agree, fetch, precision
 from epochal.device.plan import Plan, Plans
 from epochal.device.residency import Resident
 from epochal.errors import DivergedError, RecipeError, option
-from epochal.models import adapted, parameters
+from epochal.models import parameters
+from epochal.models.adapters import adapted
 from epochal.training.fitted import Fit
 from epochal.training.patience import validation_frequency
 from epochal.training.program import Program

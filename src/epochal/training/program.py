@@ -16,7 +16,8 @@ from epochal.device.placement import DeviceSplit, fetch, granted_bytes, precisio
 from epochal.device.plan import Order, Plans
 from epochal.device.residency import Needs, Residency, decide, place, scoring
 from epochal.errors import CapacityError, option, speaks_of_options
-from epochal.models import Model, computed, parameters, parted
+from epochal.models import parameters
+from epochal.models.base import Model, compute_dtype, split_variables
 from epochal.training import contracts
 from epochal.training.objective import classification
 from epochal.training.optimizers import Hyperparameters
@@ -124,12 +125,12 @@ class Program:
                 lambda key: self.step.model.init(key, self.example_shape, self.classes), jax.random.key(0)
             )
             dtype = np.dtype(self.recipe.dtype)
-            return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, computed(leaf, dtype)), shapes)
+            return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, compute_dtype(leaf, dtype)), shapes)
 
     @property
     def has_model_state(self) -> bool:
         """Whether the model's forward pass changes what it keeps, as batch normalisation does."""
-        return bool(jax.tree.leaves(parted(self.variable_shapes).model_state))
+        return bool(jax.tree.leaves(split_variables(self.variable_shapes).model_state))
 
     def _compile(self, plan: Order, split: Split, rows: int, steps: int) -> int:
         """Compile the stretch for so many rows on the device and steps in a plan; bytes it takes besides the rows."""

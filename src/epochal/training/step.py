@@ -8,7 +8,7 @@ import optax
 from jax import Array
 
 from epochal.device.compiled import Minibatch
-from epochal.models import Model, computed, joined, parted
+from epochal.models.base import Model, compute_dtype, merge_variables, split_variables
 from epochal.models.convolution.rewriting import rewritten
 from epochal.training import losses
 from epochal.training.objective import CLASSIFICATION, Objective
@@ -30,7 +30,7 @@ class State(NamedTuple):
     @property
     def variables(self) -> Any:
         """Parameters and model state, as the model's functions take them."""
-        return joined(self.params, self.model_state)
+        return merge_variables(self.params, self.model_state)
 
 
 class Step(NamedTuple):
@@ -68,7 +68,7 @@ class Step(NamedTuple):
 
     def _forward(self, state: State, params: Any, x: Array) -> tuple[Array, Any]:
         fast = (lambda function: function) if self.model.built_in else rewritten  # ours have no slow operation
-        variables = joined(params, state.model_state)
+        variables = merge_variables(params, state.model_state)
         if self.model.forward is None:
             return fast(self.model.logits)(variables, x), state.model_state
         key = jax.random.fold_in(_stream(state, _DROPOUT), state.step)
@@ -98,7 +98,9 @@ class Start(NamedTuple):
         of, dtype = self.step, numbers.learning_rate.dtype
         if variables is None:
             variables = of.model.init(key, self.example_shape, self.classes)
-        params, model_state = jax.tree.map(lambda leaf: jnp.asarray(leaf, computed(leaf, dtype)), parted(variables))
+        params, model_state = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, compute_dtype(leaf, dtype)), split_variables(variables)
+        )
         step = jnp.zeros((), jnp.int32)
         opt_state = transformation(of.optimizer, of.schedule, numbers, step).init(params)
         return State(params, model_state, opt_state, step, jax.random.key_data(key), numbers)

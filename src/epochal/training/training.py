@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from epochal.data.dataset import Dataset
 from epochal.errors import DivergedError
-from epochal.models import Model
+from epochal.models.base import Model
 from epochal.training.fitted import Fit
 from epochal.training.loop import Loop
 from epochal.training.patience import endless

@@ -1,6 +1,6 @@
-"""From what a user calls a model to `Model`: a module of Flax or Equinox, what makes one, or FILE.py:NAME.
+"""Adapters from what a user calls a model to `Model`: a module of Flax or Equinox, what makes one, or FILE.py:NAME.
 
-The library is told from the type of the module, so that none is imported that the user's own code has not imported.
+The type of the module says which library it is, so that none is imported that the user's code has not imported.
 """
 
 import inspect
@@ -16,7 +16,7 @@ import jax
 from jax import Array
 
 from epochal.errors import EpochalError, RecipeError
-from epochal.models.base import Model, built_in
+from epochal.models.base import Model, mark_built_in
 from epochal.models.built_in import named
 from epochal.system import user_file
 from epochal.system.user_code import Root
@@ -43,11 +43,11 @@ def adapted(
     if isinstance(given, Model):
         return given
     source = fetch(given)
-    return _made(_Same(source.value), source.reference, source.root, tuple(example_shape), classes)
+    return _adapt(_Same(source.value), source.reference, source.root, tuple(example_shape), classes)
 
 
 def name_of(given: Any) -> str:
-    """What a user would call a model that is given by value: in tables, and as the name of a run folder.
+    """The name of a model that is given by value: in tables, and for a run folder.
 
     >>> from functools import partial
     >>> name_of(partial(dict, width=2)), name_of(dict)
@@ -75,9 +75,9 @@ def _short(value: Any) -> str:
 
 
 class _Same:
-    """An object as a key of a cache, by identity: modules have an equality, or a lack of one, of their own.
+    """An object as a key of a cache, by identity: modules define equality as they like, or not at all.
 
-    A module of Flax NNX can be changed by its user; what it is made of now belongs to the key.
+    A module of Flax NNX can be changed by its user, so its present content belongs to the key.
     """
 
     def __init__(self, value: Any):
@@ -97,46 +97,45 @@ class _Same:
         return hash(tuple(map(id, self.parts)))
 
 
-@lru_cache(maxsize=64)  # of modules and functions made anew for each run, not every one is kept for ever
-def _made(same: _Same, reference: str, root: Root | None, example_shape: tuple[int, ...], classes: int) -> Model:
+@lru_cache(maxsize=64)  # modules and functions that are new in each run must not all stay
+def _adapt(same: _Same, reference: str, root: Root | None, example_shape: tuple[int, ...], classes: int) -> Model:
     given, name = same.value, reference.rpartition(":")[2] or name_of(same.value)
     place = f"model {reference or name}"
     if _is_pair(given):
         given = Model(*given)
     if not isinstance(given, Model):
         make = _constructor(given, place, example_shape, classes)
-        made = _call(place, make, jax.random.key(0))
-        given = made if isinstance(made, Model) else _by_adapter(place, make, made, _library(given) is not None)
+        sample = _call(place, make, jax.random.key(0))
+        given = sample if isinstance(sample, Model) else _by_adapter(place, make, sample, _library(given) is not None)
     known_as = given.name if given.name != "custom" else name
     # Every model that is not built in passes here, whichever library it comes from.
-    found = replace(given, name=known_as, source=user_file.Fetched(None, reference, root))
-    return built_in(found) if given.built_in else found
+    model = replace(given, name=known_as, source=user_file.Fetched(None, reference, root))
+    return mark_built_in(model) if given.built_in else model
 
 
 def _is_pair(given: Any) -> bool:
-    """Whether it is the two functions of a model."""
     return isinstance(given, tuple) and len(given) == 2 and all(map(isfunction, given))
 
 
-def _by_adapter(place: str, make: Callable[[Array], Any], made: Any, is_given: bool) -> Model:
-    library = _library(made)
+def _by_adapter(place: str, make: Callable[[Array], Any], sample: Any, is_given: bool) -> Model:
+    library = _library(sample)
     if library is None:
         raise RecipeError(
-            f"{place}: is or makes {type(made).__name__}, expected an epochal.Model or a module of Flax or Equinox; "
+            f"{place}: is or makes {type(sample).__name__}, expected an epochal.Model or a module of Flax or Equinox; "
             f"docs/models.md tells how to write one"
         )
     adapter = import_module(f"epochal.models.adapters.{library}")
     try:
-        return adapter.model(make, made, given=is_given)
+        return adapter.model(make, sample, given=is_given)
     except EpochalError:
         raise
     except Exception as error:
         raise RecipeError(f"{place}: cannot be taken apart: {user_file.told(error)}; docs/models.md has one") from error
 
 
-def _library(made: Any) -> str | None:
-    """The adapter for a module, None for what is no module of a library we know."""
-    module = made[0] if isinstance(made, tuple) and made else made
+def _library(sample: Any) -> str | None:
+    """The adapter for a module; None for anything but a module of these libraries."""
+    module = sample[0] if isinstance(sample, tuple) and sample else sample
     for base in type(module).__mro__:
         path = tuple(base.__module__.split("."))
         for begin, adapter in _LIBRARIES.items():
@@ -152,7 +151,7 @@ def _foreign(given: Any) -> str | None:
 
 
 def _constructor(given: Any, place: str, example_shape: tuple[int, ...], classes: int) -> Callable[[Array], Any]:
-    """`given` as a function of a key alone. A module that is there already starts from its own parameters."""
+    """`given` as a function of a key alone. A module object starts from the parameters that it has."""
     if _library(given) is not None:
         return lambda key: given
     foreign = None if isinstance(given, type) else _foreign(given)
@@ -161,12 +160,12 @@ def _constructor(given: Any, place: str, example_shape: tuple[int, ...], classes
             f"{place}: must be an epochal.Model, a module of Flax or Equinox, or a function or class that makes one, "
             f"got {foreign or repr(given)}"
         )
-    asked = _parameters(given)
-    names = [name for name in _GIVEN if name in asked]
-    if not names and any(of.kind is of.VAR_KEYWORD for of in asked.values()):
+    parameters = _parameters(given)
+    names = [name for name in _GIVEN if name in parameters]
+    if not names and any(of.kind is of.VAR_KEYWORD for of in parameters.values()):
         names = ["key"]  # eqx.nn.make_with_state(Module) asks for anything
     starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    required = [name for name, of in asked.items() if of.default is of.empty and of.kind not in starred]
+    required = [name for name, of in parameters.items() if of.default is of.empty and of.kind not in starred]
     missing = [name for name in required if name not in _GIVEN]
     if missing:
         raise RecipeError(
@@ -184,17 +183,17 @@ def _constructor(given: Any, place: str, example_shape: tuple[int, ...], classes
 
 
 def _parameters(given: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """What a function or a class asks for; of a class its __init__, which the metaclasses of libraries hide.
+    """The parameters of a function or a class; of a class its __init__, which the metaclasses of libraries hide.
 
-    What a partial has been given already is not asked for.
+    Those that a partial has bound are left out.
     """
     if isinstance(given, partial):
-        asked = list(_parameters(given.func).items())[len(given.args) :]
-        return {name: of for name, of in asked if name not in given.keywords}
+        free = list(_parameters(given.func).items())[len(given.args) :]
+        return {name: of for name, of in free if name not in given.keywords}
     if not isinstance(given, type):
         return dict(inspect.signature(given).parameters)
-    _, *asked = inspect.signature(given.__init__).parameters.items()
-    return dict(asked)
+    _, *parameters = inspect.signature(given.__init__).parameters.items()
+    return dict(parameters)
 
 
 def _call(place: str, function: Callable[..., Any], *arguments: Any) -> Any:

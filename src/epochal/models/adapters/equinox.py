@@ -13,20 +13,20 @@ import jax
 from jax import Array
 
 from epochal.models.adapters import modes
-from epochal.models.adapters.calls import wants
-from epochal.models.base import Model, joined, parted
+from epochal.models.adapters.modes import wants
+from epochal.models.base import Model, merge_variables, split_variables
 from epochal.models.parameters import path_name
 
 Named = dict[str, Array]
 
 
-def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
-    """The model of modules that `make` makes from a key; `made` is one of them, whose structure all have.
+def model(make: Callable[[Array], Any], sample: Any, *, given: bool) -> Model:
+    """The model of modules that `make` makes from a key; `sample` is one of them, whose structure all have.
 
     `given` says that `make` always gives this one, which its user has.
     """
-    of, state = _stateful(made)
-    frozen = modes.frozen(made[0] if isinstance(made, tuple) else made, _standing(of), made=not given)
+    of, state = _stateful(sample)
+    frozen = modes.frozen(sample[0] if isinstance(sample, tuple) else sample, _standing(of), is_new=not given)
     arrays, _ = eqx.partition(of, eqx.is_inexact_array)
     form, names = jax.tree.structure(arrays), _names(arrays)
     fixed = {True: _fixed(of, frozen), False: _fixed(of, None)}
@@ -37,10 +37,10 @@ def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
         module, state = _stateful(make(key))
         leaves = jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))
         model_state = dict(zip(state_names, jax.tree.leaves(state), strict=True))
-        return joined(dict(zip(names, leaves, strict=True)), model_state or ())
+        return merge_variables(dict(zip(names, leaves, strict=True)), model_state or ())
 
     def module(variables: Any, training: bool = False) -> Any:
-        params, model_state = parted(variables)
+        params, model_state = split_variables(variables)
         of = eqx.combine(form.unflatten([params[name] for name in names]), fixed[training])
         return (of, state_form.unflatten([model_state[name] for name in state_names])) if state_names else of
 
@@ -70,9 +70,9 @@ def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
     return Model(init, logits, forward=call, module=handed_out)
 
 
-def _stateful(made: Any) -> tuple[Any, Any]:
+def _stateful(sample: Any) -> tuple[Any, Any]:
     """The module, and its state, None where it has none; states are numbered by their place in the module."""
-    module, state = made if isinstance(made, tuple) else (made, None)
+    module, state = sample if isinstance(sample, tuple) else (sample, None)
     if state is None and _indices(module):
         module, state = eqx.nn.make_with_state(lambda: module)()
     return module, state
@@ -108,11 +108,11 @@ def _is_equinox(kind: type) -> bool:
 def _indices(module: Any) -> dict[Any, tuple[str, Any]]:
     """The module's places of states, each once: its name and its index, by marker."""
     leaves = jax.tree_util.tree_leaves_with_path(module, is_leaf=lambda leaf: isinstance(leaf, eqx.nn.StateIndex))
-    found: dict[Any, tuple[str, Any]] = {}
+    indices: dict[Any, tuple[str, Any]] = {}
     for path, leaf in leaves:
         if isinstance(leaf, eqx.nn.StateIndex):
-            found.setdefault(leaf.marker, (path_name(path), leaf))
-    return found
+            indices.setdefault(leaf.marker, (path_name(path), leaf))
+    return indices
 
 
 def _names(tree: Any) -> list[str]:

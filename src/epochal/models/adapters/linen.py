@@ -10,36 +10,36 @@ from typing import Any
 import jax
 from jax import Array
 
-from epochal.models.adapters.calls import switches
-from epochal.models.base import Model, joined, parted
+from epochal.models.adapters.modes import switches
+from epochal.models.base import Model, merge_variables, split_variables
 
 
-def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
-    """The model of the module `made`, which holds no arrays."""
-    call = type(made).__call__
+def model(make: Callable[[Array], Any], sample: Any, *, given: bool) -> Model:
+    """The model of the module `sample`, which holds no arrays."""
+    call = type(sample).__call__
 
     def init(key: Array, example_shape: tuple[int, ...], classes: int) -> Any:
         params_key, dropout_key = jax.random.split(key)
         x = jax.numpy.zeros((1, *example_shape))
         streams = {"params": params_key, "dropout": dropout_key}
-        collections = dict(made.init(streams, x, **switches(call, training=False)))
-        return joined(collections.pop("params", {}), collections or ())
+        collections = dict(sample.init(streams, x, **switches(call, training=False)))
+        return merge_variables(collections.pop("params", {}), collections or ())
 
     def collections(variables: Any) -> dict[str, Any]:
-        params, model_state = parted(variables)
+        params, model_state = split_variables(variables)
         return {"params": params, **(model_state if isinstance(model_state, Mapping) else {})}
 
     def logits(variables: Any, x: Array) -> Array:
-        return made.apply(collections(variables), x, **switches(call, training=False))
+        return sample.apply(collections(variables), x, **switches(call, training=False))
 
     def forward(variables: Any, x: Array, key: Array) -> tuple[Array, Any]:
-        kept = list(parted(variables).model_state)
-        asked: dict[str, Any] = switches(call, training=True) | {"rngs": {"dropout": key}}
-        if not kept:
-            return made.apply(collections(variables), x, **asked), ()
-        return made.apply(collections(variables), x, mutable=kept, **asked)
+        mutable = list(split_variables(variables).model_state)
+        arguments: dict[str, Any] = switches(call, training=True) | {"rngs": {"dropout": key}}
+        if not mutable:
+            return sample.apply(collections(variables), x, **arguments), ()
+        return sample.apply(collections(variables), x, mutable=mutable, **arguments)
 
     def module(variables: Any) -> Any:
-        return made.bind(collections(variables))
+        return sample.bind(collections(variables))
 
     return Model(init, logits, forward=forward, module=module)

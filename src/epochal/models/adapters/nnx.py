@@ -13,8 +13,8 @@ from flax import nnx
 from jax import Array
 
 from epochal.models.adapters import modes
-from epochal.models.adapters.calls import switches, wants
-from epochal.models.base import Model, joined, parted
+from epochal.models.adapters.modes import switches, wants
+from epochal.models.base import Model, merge_variables, split_variables
 
 Named = dict[str, Array]
 
@@ -22,15 +22,15 @@ Named = dict[str, Array]
 _SWITCHES = ("deterministic", "use_running_average")
 
 
-def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
-    """The model of modules that `make` makes from a key; `made` is one of them, whose structure all have.
+def model(make: Callable[[Array], Any], sample: Any, *, given: bool) -> Model:
+    """The model of modules that `make` makes from a key; `sample` is one of them, whose structure all have.
 
     It stays as it is. `given` says that `make` always gives this one, which its user has.
     """
-    frozen = modes.frozen(made, [getattr(*switch) for switch in _switches(made)], made=not given)
-    of = nnx.clone(made)
+    frozen = modes.frozen(sample, [getattr(*switch) for switch in _switches(sample)], is_new=not given)
+    of = nnx.clone(sample)
     if given:
-        first = nnx.clone(made)  # as it is now, whatever its user does to it later
+        first = nnx.clone(sample)  # as it is now, whatever its user does to it later
         make = lambda key: first  # noqa: E731
     of.train()
     for (layer, name), stays in zip(_switches(of), frozen, strict=True):
@@ -45,17 +45,17 @@ def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
         return _variables(params, model_state)
 
     def module(variables: Any, key: Array | None = None) -> Any:
-        params, model_state = parted(variables)
+        params, model_state = split_variables(variables)
         of = (_filled(parameters, params), _keyed(streams, key), _filled(rest, model_state or {}))
         return nnx.merge(evaluating if key is None else training, *of)
 
     def logits(variables: Any, x: Array) -> Array:
         of = module(variables)
-        return of(x, **_asked(of, None))
+        return of(x, **_arguments(of, None))
 
     def forward(variables: Any, x: Array, key: Array) -> tuple[Array, Any]:
         of = module(variables, key)
-        out = of(x, **_asked(of, jax.random.fold_in(key, len(streams))))
+        out = of(x, **_arguments(of, jax.random.fold_in(key, len(streams))))
         _, _, _, model_state = _split(of)
         return out, _named(model_state) or ()
 
@@ -68,13 +68,13 @@ def model(make: Callable[[Array], Any], made: Any, *, given: bool) -> Model:
 
 
 def version(module: Any) -> Any:
-    """What a module is made of now: its structure with all switches, and its arrays, which nobody can change."""
+    """The present content of a module: its structure with all switches, and its arrays, which are immutable."""
     graph, state = nnx.split(module)
     return graph, tuple(map(_Is, jax.tree.leaves(state)))
 
 
 class _Is:
-    """An array as a key, by identity; it is held, so that no other can be taken for it."""
+    """An array as a key, by identity; the reference keeps its id from being reused."""
 
     def __init__(self, value: Any):
         self.value = value
@@ -108,7 +108,7 @@ def _split(module: Any) -> tuple[Any, list, list, list]:
 
 
 def _variables(params: list, model_state: list) -> Any:
-    return joined(_named(params), _named(model_state) or ())
+    return merge_variables(_named(params), _named(model_state) or ())
 
 
 def _named(flat: list) -> Named:
@@ -121,25 +121,25 @@ def _filled(flat: list, named: Named) -> Any:
 
 
 def _keyed(streams: list, key: Array | None) -> Any:
-    """The streams begun anew from `key`; without one as they are."""
+    """The streams started from `key`; without one as they are."""
     if key is None:
         return nnx.from_flat_state((path, variable.replace(variable.get_value())) for path, variable in streams)
     filled, number = [], 0
     for path, variable in streams:
         value = variable.get_value()
         if isinstance(variable, nnx.RngKey):
-            own = jax.random.fold_in(key, number)
+            folded = jax.random.fold_in(key, number)
             number += 1
-            value = jax.random.split(own, value.shape) if value.shape else own
+            value = jax.random.split(folded, value.shape) if value.shape else folded
         else:
             value = jax.numpy.zeros_like(value)
         filled.append((path, variable.replace(value)))
     return nnx.from_flat_state(filled)
 
 
-def _asked(module: Any, key: Array | None) -> dict[str, Any]:
+def _arguments(module: Any, key: Array | None) -> dict[str, Any]:
     call, training = type(module).__call__, key is not None
-    asked: dict[str, Any] = dict(switches(call, training=training))
+    arguments: dict[str, Any] = dict(switches(call, training=training))
     if wants(call, "rngs", training=training):
-        asked["rngs"] = nnx.Rngs(jax.random.key(0) if key is None else key)
-    return asked
+        arguments["rngs"] = nnx.Rngs(jax.random.key(0) if key is None else key)
+    return arguments

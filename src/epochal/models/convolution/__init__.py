@@ -1,4 +1,4 @@
-"""Convolution and pooling that stay fast inside a compiled loop on a CPU.
+"""Convolution and pooling with gradients that are fast inside a compiled loop on a CPU.
 
 XLA's CPU compiler takes a slow path for the gradients of `lax.conv_general_dilated` in a loop (jax-ml/jax#12868). So on
 a CPU a convolution is done by products of patches (`products`); elsewhere it is the library's.
@@ -53,11 +53,11 @@ def conv_pool(
             f"convolution: needs x [n, height, width, in] and a kernel [kh, kw, in / groups, out], got shapes "
             f"{list(x.shape)} and {list(kernel.shape)} with groups={groups}"
         )
-    found = geometry(x.shape[1:3], kernel.shape[:2], stride, padding, dilation, pool)
-    by_library = partial(_by_library, geometry=found, groups=groups)
+    sizes = geometry(x.shape[1:3], kernel.shape[:2], stride, padding, dilation, pool)
+    by_library = partial(_by_library, geometry=sizes, groups=groups)
     if groups > 1 or not isinstance(x.shape[0], int):  # for any number of rows, as `jax.export` asks
         return by_library(x, kernel)
-    return lax.platform_dependent(x, kernel, cpu=partial(convolve, geometry=found), default=by_library)
+    return lax.platform_dependent(x, kernel, cpu=partial(convolve, geometry=sizes), default=by_library)
 
 
 def max_pool(x: Array, size: int | Pair) -> Array:

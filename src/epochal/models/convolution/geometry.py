@@ -1,4 +1,4 @@
-"""Where the windows of a convolution lie in its image: sizes alone, no arrays."""
+"""The geometry of a convolution: where its windows lie in the image; sizes alone, no arrays."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -68,14 +68,14 @@ def geometry(
     """The geometry of these sizes. Raises RecipeError for sizes below 1, another padding, or if nothing comes out."""
     stride, dilation, pool = pair("stride", stride), pair("dilation", dilation), pair("pool", pool)
     pads = _both(_pads(padding, image[i], kernel[i], stride[i], dilation[i], i) for i in range(2))
-    found = Geometry(_both(image), _both(kernel), stride, pads, dilation, pool)
-    if min(found.out) < 1:
+    sizes = Geometry(_both(image), _both(kernel), stride, pads, dilation, pool)
+    if min(sizes.out) < 1:
         raise RecipeError(
             f"convolution: nothing comes out of an image of {image[0]}×{image[1]} with kernel {kernel[0]}×{kernel[1]}, "
             f"stride {stride}, padding {padding!r}, dilation {dilation} and pool {pool}; "
             "use a smaller kernel or pool, or padding 'SAME'"
         )
-    return found
+    return sizes
 
 
 def pair(name: str, size: int | Pair) -> Pair:

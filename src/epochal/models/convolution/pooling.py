@@ -1,4 +1,4 @@
-"""Maxima over disjoint windows, with the number of the first maximum kept for the gradient.
+"""Max-pooling over disjoint windows, with the number of the first maximum stored for the gradient.
 
 The gradient of a window goes to its first maximum in reading order, as with `lax.reduce_window`.
 """
@@ -31,7 +31,7 @@ def members(x: Array, pool: Pair) -> list[Array]:
 
 
 def spread(gradient: Array, number: Array, pool: Pair) -> Array:
-    """The gradient [a, h, w, b] of the maxima, put where each was found: [a, h * pool_h, w * pool_w, b]."""
+    """The gradient [a, h, w, b] of the maxima, at the place of each maximum: [a, h * pool_h, w * pool_w, b]."""
     a, h, w, b = gradient.shape
     windows = jnp.zeros((a, h, pool[0], w, pool[1], b), gradient.dtype)
     for i in range(pool[0]):
@@ -56,8 +56,8 @@ def _pooled_forward(x: Array, pool: Pair) -> tuple[Array, tuple[Array, Array]]:
     return largest, (number, jnp.zeros((0, *x.shape[1:]), x.dtype))
 
 
-def _pooled_backward(pool: Pair, kept: tuple[Array, Array], gradient: Array) -> tuple[Array]:
-    number, like = kept
+def _pooled_backward(pool: Pair, residuals: tuple[Array, Array], gradient: Array) -> tuple[Array]:
+    number, like = residuals
     whole = spread(gradient, number, pool)
     return (jnp.pad(whole, ((0, 0), (0, like.shape[1] - whole.shape[1]), (0, like.shape[2] - whole.shape[2]), (0, 0))),)
 

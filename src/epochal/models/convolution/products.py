@@ -2,7 +2,7 @@
 
 Sources: K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for document processing",
 2006 (patches); A. Krizhevsky, cuda-convnet, 2012 (rows innermost). The rows of a minibatch go through in blocks, so
-that their patches stay in the processor's cache; they are made again in the backward pass, which is cheaper than to
+that their patches stay in the processor's cache; they are computed again in the backward pass, which is cheaper than to
 fetch them from memory. The product has the positions as its long side; a kernel narrower than `NARROW` is joined with
 its neighbours in the pooling window to one product of all of them, which costs more arithmetic and saves more patches.
 """
@@ -45,8 +45,8 @@ def _forward(x: Array, kernel: Array, geometry: Geometry) -> tuple[Array, tuple[
     return outputs_from_blocks(y, rows, len(x)), (x, kernel, number)
 
 
-def _backward(geometry: Geometry, kept: tuple[Array, Array, Array], gradient: Array) -> tuple[Array, Array]:
-    x, kernel, number = kept
+def _backward(geometry: Geometry, residuals: tuple[Array, Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, kernel, number = residuals
     plan, rows = _plan(x, kernel, geometry)
     weights, to_kernel = jax.vjp(lambda kernel: _weights(kernel, geometry), kernel)
     blocks, to_x = jax.vjp(lambda x: to_blocks(x, plan, rows), x)
@@ -59,7 +59,7 @@ def _backward(geometry: Geometry, kept: tuple[Array, Array, Array], gradient: Ar
         # Where x is data and nobody asks for its gradient, XLA leaves this product out of the loop.
         return total, sum_patches(weights.T @ gradient, plan, rows)
 
-    # Sums over blocks of half precision are kept in single.
+    # Sums over blocks of half precision are accumulated in single.
     zero = jnp.zeros(weights.shape, jnp.float32 if weights.dtype.itemsize < 4 else weights.dtype)
     total, parts = lax.scan(backward, zero, (blocks, number, outputs_to_blocks(gradient, rows)))
     return to_x(parts)[0], to_kernel(total.astype(weights.dtype))[0]

@@ -1,7 +1,7 @@
-"""A model of the user's own, with the convolutions and poolings of the library exchanged for those that stay fast.
+"""Rewrites a user's model: `lax` convolutions and poolings become those with fast gradients.
 
 The gradients of `lax.conv_general_dilated` and of `lax.reduce_window` in a compiled loop are slow on a CPU
-(jax-ml/jax#12868). A function is traced to its operations, and those two are exchanged where an equal one is at hand;
+(jax-ml/jax#12868). A function is traced to its operations, and those two are replaced where there is an equal one;
 everything else stays as it was. This comes before differentiation, so that the gradients are those of the new ones.
 """
 
@@ -24,7 +24,7 @@ _SLOW = ("conv_general_dilated", "reduce_window_max")
 def rewritten(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` of arrays and trees of them, itself where it holds no such operation.
 
-    Inside of functions with derivatives of their own, and of `jax.checkpoint`, operations stay as they are.
+    Inside of functions with custom derivatives, and of `jax.checkpoint`, operations stay as they are.
     """
 
     def called(*arguments: Any) -> Any:
@@ -70,8 +70,8 @@ def _evaluated(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
 
 
 def _faster(eqn: Any) -> Callable[..., Array] | None:
-    made = {"conv_general_dilated": _convolution, "reduce_window_max": _pooling}.get(eqn.primitive.name)
-    return made(eqn.params, [of.aval for of in eqn.invars]) if made else None
+    faster = {"conv_general_dilated": _convolution, "reduce_window_max": _pooling}.get(eqn.primitive.name)
+    return faster(eqn.params, [of.aval for of in eqn.invars]) if faster else None
 
 
 def _alone(jaxpr: Jaxpr, eqn: Any, known: dict[Any, Any]) -> list[Any]:
@@ -104,11 +104,11 @@ def _convolution(params: dict[str, Any], shapes: Sequence[Any]) -> Callable[...,
     padding = (*(((0, 0),) * len(more)), *params["padding"])
     image, window = sizes([x.shape[i] for i in space]), sizes([kernel.shape[i] for i in taps])
     stride, dilation = sizes(params["window_strides"]), sizes(params["rhs_dilation"])
-    found = geometry(image, window, (stride[0], stride[1]), padding, (dilation[0], dilation[1]), 1)
+    windows = geometry(image, window, (stride[0], stride[1]), padding, (dilation[0], dilation[1]), 1)
 
     def convolution(x: Array, kernel: Array) -> Array:
         x, kernel = x.transpose(n, *space, c), kernel.transpose(*taps, into, out)
-        y = convolve(x.reshape(x.shape[0], *image, x.shape[-1]), kernel.reshape(*window, *kernel.shape[-2:]), found)
+        y = convolve(x.reshape(x.shape[0], *image, x.shape[-1]), kernel.reshape(*window, *kernel.shape[-2:]), windows)
         y = y.reshape(y.shape[0], *y.shape[1 + len(more) :])
         first, last, *between = numbers.out_spec
         return jnp.moveaxis(y, range(y.ndim), (first, *between, last))

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from epochal.errors import RunError
-from epochal.export import standalone
-from epochal.export.numpy_operations import line, spelled
+from epochal.export.numpy import standalone
+from epochal.export.numpy.operations import line, spelled
 from epochal.export.tracing import trace
 from epochal.training.fitted import Fit
 
@@ -40,13 +40,13 @@ if __name__ == "__main__":
 '''
 
 
-def files(fit: Fit, dtype: np.dtype, about: Mapping[str, str]) -> dict[str, bytes]:
-    """What is to be written: predict.py, model.json, parameters.npz."""
+def files(fit: Fit, dtype: np.dtype, about: Mapping[str, str]) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """The content of predict.py, model.json, parameters.npz, and no notes."""
     traced = trace(fit, dtype)
     lines = "\n".join(f"    {line(operation)}" for operation in traced.operations)
     source = Path(standalone.__file__).read_text(encoding="utf-8")
     text = source + _END.format(lines=lines, result=spelled(traced.logits))
-    told = {
+    values = {
         "about": dict(about),
         "classes": list(fit.classes),
         "rows": json.loads(about["rows"]),
@@ -55,30 +55,31 @@ def files(fit: Fit, dtype: np.dtype, about: Mapping[str, str]) -> dict[str, byte
     }
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{each.name: each.array for each in traced.constants()})
-    return {
+    content = {
         "parameters.npz": buffer.getvalue(),
-        "model.json": (json.dumps(told, indent=2) + "\n").encode(),
+        "model.json": (json.dumps(values, indent=2) + "\n").encode(),
         "predict.py": text.encode(),
     }
+    return content, ()
 
 
 def run(path: Path, script: bytes, rows: Any) -> np.ndarray:
     """Probabilities of all rows, by the text of predict.py, in a process that imports nothing from the folder `path`.
 
-    Import would take byte code, and modules, that lay in the folder before. Raises RunError where the script fails.
+    An import could load byte code or modules that lay in the folder before. Raises RunError where the script fails.
     """
-    told: dict[str, Any] = {"script": script.decode(), "path": str(path.absolute() / "predict.py"), "columns": None}
+    header: dict[str, Any] = {"script": script.decode(), "path": str(path.absolute() / "predict.py"), "columns": None}
     if isinstance(rows, Mapping):
         texts = {name: cells.tolist() for name, cells in rows.items() if cells.dtype == object}
         arrays = [cells for cells in rows.values() if cells.dtype != object]
-        told |= {"columns": [name for name in rows if name not in texts], "texts": texts}
+        header |= {"columns": [name for name in rows if name not in texts], "texts": texts}
     else:
         arrays = [rows]
-    given = io.BytesIO()
-    np.savez(given, np.frombuffer(json.dumps(told).encode(), np.uint8), *arrays, allow_pickle=False)
+    stdin = io.BytesIO()
+    np.savez(stdin, np.frombuffer(json.dumps(header).encode(), np.uint8), *arrays, allow_pickle=False)
     libraries = str(Path(np.__file__).parents[1])
     words = [sys.executable, "-I", "-B", "-c", _CHILD, libraries]
-    done = subprocess.run(words, input=given.getbuffer(), capture_output=True, check=False)
+    done = subprocess.run(words, input=stdin.getbuffer(), capture_output=True, check=False)
     if done.returncode:
         last = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise RunError(f"{path}: predict.py fails on the rows of the check: {last}; do not use it, and report it")
@@ -90,12 +91,12 @@ import io, json, sys
 sys.path.append(sys.argv[1])
 import numpy as np
 with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as given:
-    told, *arrays = (given[f"arr_{i}"] for i in range(len(given.files)))
-told = json.loads(told.tobytes())
-rows = arrays[0] if told["columns"] is None else dict(zip(told["columns"], arrays)) | told["texts"]
-module = {"__name__": "predict", "__file__": told["path"]}
-exec(compile(told["script"], told["path"], "exec"), module)
-found = io.BytesIO()
-np.save(found, module["predict_proba"](rows), allow_pickle=False)
-sys.stdout.buffer.write(found.getbuffer())
+    header, *arrays = (given[f"arr_{i}"] for i in range(len(given.files)))
+header = json.loads(header.tobytes())
+rows = arrays[0] if header["columns"] is None else dict(zip(header["columns"], arrays)) | header["texts"]
+module = {"__name__": "predict", "__file__": header["path"]}
+exec(compile(header["script"], header["path"], "exec"), module)
+out = io.BytesIO()
+np.save(out, module["predict_proba"](rows), allow_pickle=False)
+sys.stdout.buffer.write(out.getbuffer())
 """

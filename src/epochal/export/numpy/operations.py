@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from epochal.export.lookups import as_slice, by_number, lookup
+from epochal.export.gathers import as_slice, by_number, lookup
 from epochal.export.operations import Constant, Operand, Operation, equation, is_product, is_rows, target, unknown
 
 _INFIX = {
@@ -124,14 +124,14 @@ def _gather(operation: Operation, inputs: list[str]) -> str:
         for axis, begin, end in zip(cut.axes, cut.starts, cut.limits, strict=True):
             parts[axis] = str(begin) if axis in cut.squeezed else f"{begin}:{end}"
         return f"{inputs[0]}[{', '.join(parts)}]"
-    asked = lookup(operation)
-    shape = [operation.inputs[0].shape[axis] for axis in asked.kept]
-    places = _transposed(inputs[0], (*asked.axes, *asked.kept))
-    if len(asked.axes) != 1:
-        places += f".reshape({tuple(target((asked.places, *shape)))})"
-    fill = None if asked.fill is None else _number(asked.fill, operation.outputs[0].dtype)
-    found = _transposed(f"lookup({places}, {inputs[1]}, {asked.lengths}, {fill})", asked.order)
-    return f"{found}.reshape({tuple(target(operation.outputs[0].shape))})" if asked.ones else found
+    gather = lookup(operation)
+    shape = [operation.inputs[0].shape[axis] for axis in gather.rest]
+    places = _transposed(inputs[0], (*gather.axes, *gather.rest))
+    if len(gather.axes) != 1:
+        places += f".reshape({tuple(target((gather.places, *shape)))})"
+    fill = None if gather.fill is None else _number(gather.fill, operation.outputs[0].dtype)
+    values = _transposed(f"lookup({places}, {inputs[1]}, {gather.lengths}, {fill})", gather.order)
+    return f"{values}.reshape({tuple(target(operation.outputs[0].shape))})" if gather.ones else values
 
 
 def _transposed(name: str, order: tuple[int, ...]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from epochal.data.preprocessing import ColumnPlan
-from epochal.export.onnx_graph import Graph
+from epochal.export.onnx.graph import Graph
 
 
 def inputs(columns: Sequence[ColumnPlan]) -> list[Any]:

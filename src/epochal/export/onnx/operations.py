@@ -1,14 +1,14 @@
 """Primitives of `jax.lax` as ONNX operators: one function each, or one operator's name where they are the same."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from epochal.export import onnx_windows as windows
-from epochal.export.lookups import as_slice, by_number
-from epochal.export.onnx_graph import Graph
-from epochal.export.onnx_lookups import looked_up, whole
+from epochal.export.gathers import as_slice, by_number, lookup
+from epochal.export.onnx import windows
+from epochal.export.onnx.graph import Graph
 from epochal.export.operations import Operation, is_rows, unknown
 
 _SAME = {
@@ -77,7 +77,7 @@ def _clamp(graph: Graph, operation: Operation, inputs: list[str]) -> str:
 def _convert(graph: Graph, operation: Operation, inputs: list[str]) -> str:
     given, wanted = operation.inputs[0].dtype, operation.outputs[0].dtype
     if given.kind == "f" and wanted.kind in "iu":
-        return whole(graph, inputs[0], wanted)
+        return _integers(graph, inputs[0], wanted)
     return graph.cast(inputs[0], wanted)
 
 
@@ -114,7 +114,43 @@ def _gather(graph: Graph, operation: Operation, inputs: list[str]) -> str:
         bounds = (graph.integers(*cut.starts), graph.integers(*cut.limits), graph.integers(*cut.axes))
         name = graph.node("Slice", inputs[0], *bounds)
         return graph.node("Squeeze", name, graph.integers(*cut.squeezed)) if cut.squeezed else name
-    return looked_up(graph, operation, inputs)
+    return _lookup(graph, operation, inputs)
+
+
+def _lookup(graph: Graph, operation: Operation, inputs: list[str]) -> str:
+    """A gather that is no slice: Gather at clipped indices, and Where for those that give a fill value."""
+    gather, shape = lookup(operation), operation.inputs[0].shape
+    table = graph.transpose(inputs[0], (*gather.axes, *gather.rest))
+    if len(gather.axes) != 1:
+        table = graph.reshape(table, (gather.places, *(shape[axis] for axis in gather.rest)))
+    indices, zero = graph.cast(inputs[1], np.int64), graph.constant(np.int64(0))
+    flat, inside = zero, []
+    for column, length in enumerate(gather.lengths):
+        index = graph.node("Gather", indices, graph.constant(np.int64(column)), axis=-1)
+        nearest = graph.node("Clip", index, zero, graph.constant(np.int64(length - 1)))
+        flat = graph.node("Add", graph.node("Mul", flat, graph.constant(np.int64(length))), nearest)
+        inside += [
+            graph.node("GreaterOrEqual", index, zero),
+            graph.node("Less", index, graph.constant(np.int64(length))),
+        ]
+    name = graph.node("Gather", table, flat, axis=0)
+    if gather.fill is not None:
+        every = reduce(lambda a, b: graph.node("And", a, b), inside)
+        if gather.rest:
+            every = graph.node("Unsqueeze", every, graph.integers(*(-1 - i for i in range(len(gather.rest)))))
+        fill = graph.constant(np.array(gather.fill, operation.outputs[0].dtype))
+        name = graph.node("Where", every, name, fill)
+    name = graph.transpose(name, gather.order)
+    return graph.reshape(name, operation.outputs[0].shape) if gather.ones else name
+
+
+def _integers(graph: Graph, name: str, dtype: np.dtype) -> str:
+    """Floats as whole numbers as JAX makes them: NaN is 0, what is beyond the dtype its least or greatest number."""
+    x = graph.cast(name, np.float64)
+    x = graph.node("Where", graph.node("IsNaN", x), graph.constant(np.float64(0)), x)
+    info = np.iinfo(dtype)
+    least, greatest = graph.constant(np.float64(info.min)), graph.constant(np.nextafter(np.float64(info.max) + 1, 0))
+    return graph.cast(graph.node("Min", graph.node("Max", x, least), greatest), dtype)
 
 
 def _stack(graph: Graph, operation: Operation, inputs: list[str]) -> str:
@@ -141,16 +177,16 @@ def _reverse(graph: Graph, operation: Operation, inputs: list[str]) -> str:
 def _extreme(kind: str) -> Translation:
     def translation(graph: Graph, operation: Operation, inputs: list[str]) -> str:
         (axis,) = operation.params["axes"]
-        found = graph.node(kind, inputs[0], axis=int(axis), keepdims=0)
-        return graph.cast(found, operation.params["index_dtype"])
+        name = graph.node(kind, inputs[0], axis=int(axis), keepdims=0)
+        return graph.cast(name, operation.params["index_dtype"])
 
     return translation
 
 
 def _logical(kind: str) -> Translation:
     def translation(graph: Graph, operation: Operation, inputs: list[str]) -> str:
-        found = graph.node(kind, graph.cast(inputs[0], np.int32), _axes(graph, operation), keepdims=0)
-        return graph.cast(found, bool)
+        name = graph.node(kind, graph.cast(inputs[0], np.int32), _axes(graph, operation), keepdims=0)
+        return graph.cast(name, bool)
 
     return translation
 

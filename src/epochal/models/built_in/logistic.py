@@ -6,13 +6,14 @@ from math import prod
 import jax.numpy as jnp
 from jax import Array
 
-from epochal.models.base import Model, built_in, dense, flatten
+from epochal.models.base import Model, mark_built_in
+from epochal.models.built_in.layers import dense, flatten
 
 
 @cache
 def logistic() -> Model:
     """Logistic regression on all features: softmax(x W' + b), W and b zero at the start."""
-    return built_in(Model(_init, _logits, "logistic"))
+    return mark_built_in(Model(_init, _logits, "logistic"))
 
 
 def _init(key: Array, example_shape: tuple[int, ...], classes: int) -> dict[str, Array]:

@@ -14,22 +14,20 @@ OPSET, ML_OPSET, IR_VERSION = 20, 3, 10
 
 
 def element_type(dtype: Any) -> int:
-    """ONNX's number for a NumPy dtype."""
     return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
 
 class Graph:
-    """Nodes and constants so far. Values go by name."""
+    """Nodes and constants so far. Values are referred to by name."""
 
     def __init__(self, inputs: Sequence[str]):
-        """The first of `inputs` has the number of rows as its first dimension. No name of theirs is used again."""
+        """The first of `inputs` has the number of rows as its first dimension. Their names are not used again."""
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
         self.values: dict[str, str] = {}
         self._rows, self._taken, self._count = inputs[0], {*inputs}, 0
 
     def fresh(self, hint: str) -> str:
-        """A name that is not in use."""
         name = hint
         while name in self._taken:
             self._count += 1
@@ -38,7 +36,6 @@ class Graph:
         return name
 
     def constant(self, array: Any, hint: str = "constant") -> str:
-        """The name of a new constant."""
         name = self.fresh(hint)
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(np.shape(array)), name)
         return name
@@ -67,15 +64,12 @@ class Graph:
         return outs
 
     def cast(self, name: str, dtype: Any) -> str:
-        """A value in another dtype."""
         return self.node("Cast", name, to=element_type(dtype))
 
     def reshape(self, name: str, shape: tuple[Any, ...]) -> str:
-        """A value in another shape."""
         return self.node("Reshape", name, self.integers(*target(shape)))
 
     def transpose(self, name: str, permutation: Any) -> str:
-        """A value with its axes in another order."""
         order = [int(axis) for axis in permutation]
         return name if order == sorted(order) else self.node("Transpose", name, perm=order)
 

@@ -1,5 +1,6 @@
 """The built-in models by name. Each takes the options that its function takes; others, given beside it, are refused."""
 
+import copyreg
 import inspect
 import operator
 from collections.abc import Mapping
@@ -8,20 +9,21 @@ from typing import Any
 import numpy as np
 
 from epochal.errors import RecipeError, speaks_of_options
-from epochal.models.lenet import lenet
-from epochal.models.logistic import logistic
-from epochal.models.mlp import mlp
+from epochal.models.base import Model
+from epochal.models.built_in.lenet import lenet
+from epochal.models.built_in.logistic import logistic
+from epochal.models.built_in.mlp import mlp
 from epochal.system import user_file
 from epochal.system.option_rules import Unread
 
 BUILT_IN = {"logistic": logistic, "mlp": mlp, "lenet": lenet}
 
 OPTIONS = {name: tuple(inspect.signature(make).parameters) for name, make in BUILT_IN.items()}
-"""The options of each."""
+"""The options of each model: the parameters of its function."""
 
 
 def unread(model: Any, name: str) -> Unread | None:
-    """What keeps the option `name` of a built-in model from being read by `model`; None where it is read."""
+    """Why `model` does not read the option `name` of a built-in model; None where it does."""
     readers = tuple(of for of, options in OPTIONS.items() if name in options)
     return None if isinstance(model, str) and model in readers else Unread("model", model, readers)
 
@@ -62,3 +64,17 @@ def _widths(name: str, value: Any) -> list[int]:
     except (TypeError, ValueError):
         several = "500x300" if speaks_of_options() else "(500, 300)"
         raise RecipeError(f"{name}: must be a whole number, or several, like 500 or {several}, got {value!r}") from None
+
+
+def _make(name: str, settings: Mapping[str, Any]) -> Model:
+    return BUILT_IN[name](**settings)
+
+
+def _reduce(model: Model) -> Any:
+    """How a model is pickled: a built-in one by name, as its functions cannot be and the object is one a process."""
+    if model.built_in and _make(model.name, model.settings) is model:
+        return _make, (model.name, dict(model.settings))
+    return object.__reduce_ex__(model, 2)
+
+
+copyreg.pickle(Model, _reduce)

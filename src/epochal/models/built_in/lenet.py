@@ -13,10 +13,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from epochal.errors import RecipeError, option
-from epochal.models.base import (
+from epochal.models.base import Model, mark_built_in
+from epochal.models.built_in.layers import (
     ACTIVATIONS,
-    Model,
-    built_in,
     check_activation,
     check_sizes,
     dense,
@@ -24,8 +23,8 @@ from epochal.models.base import (
     flatten,
     uniform,
 )
+from epochal.models.built_in.logistic import logistic
 from epochal.models.convolution import conv_pool
-from epochal.models.logistic import logistic
 
 _POOL = 2
 
@@ -80,7 +79,7 @@ def _lenet(kernels: tuple[int, int], hidden: int, size: int, activation: str) ->
         return dense(params["output"], h)
 
     settings = {"kernels": list(kernels), "hidden": hidden, "kernel_size": size, "activation": activation}
-    return built_in(Model(init, logits, "lenet", settings))
+    return mark_built_in(Model(init, logits, "lenet", settings))
 
 
 def image_shape(example_shape: tuple[int, ...]) -> tuple[int, int, int]:

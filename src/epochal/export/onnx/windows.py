@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from epochal.export.onnx_graph import Graph
+from epochal.export.onnx.graph import Graph
 from epochal.export.operations import Operation, equation, is_product, unknown
 
 
 def dot(graph: Graph, operation: Operation, inputs: list[str]) -> str:
     """A dot_general: MatMul where it is one, else Einsum."""
     if is_product(operation):
-        found = graph.node("MatMul", *inputs)
+        name = graph.node("MatMul", *inputs)
     else:
-        found = graph.node("Einsum", *inputs, equation=equation(operation))
+        name = graph.node("Einsum", *inputs, equation=equation(operation))
     dtype = operation.outputs[0].dtype
-    return found if dtype == operation.inputs[0].dtype else graph.cast(found, dtype)
+    return name if dtype == operation.inputs[0].dtype else graph.cast(name, dtype)
 
 
 def convolution(graph: Graph, operation: Operation, inputs: list[str]) -> str:
@@ -26,16 +26,15 @@ def convolution(graph: Graph, operation: Operation, inputs: list[str]) -> str:
         raise unknown(operation, "ONNX (with a dilated input, as in a transposed convolution)")
     numbers = params["dimension_numbers"]
     inputs = [_single(graph, operation, name) for name in inputs]
-    found = graph.node(
+    name = graph.node(
         "Conv", graph.transpose(inputs[0], numbers.lhs_spec), graph.transpose(inputs[1], numbers.rhs_spec),
         strides=_plain(params["window_strides"]), pads=_pads(operation, params["padding"]),
         dilations=_plain(params["rhs_dilation"]), group=int(params["feature_group_count"]),
     )  # fmt: skip
-    return _as_asked(graph, operation, graph.transpose(found, np.argsort(numbers.out_spec)))
+    return _in_dtype(graph, operation, graph.transpose(name, np.argsort(numbers.out_spec)))
 
 
 def max_pool(graph: Graph, operation: Operation, inputs: list[str]) -> str:
-    """The maximum over windows."""
     return _pooled(graph, operation, inputs, "MaxPool", dilations=True)
 
 
@@ -45,7 +44,7 @@ def sum_pool(graph: Graph, operation: Operation, inputs: list[str]) -> str:
     mean = _pooled(graph, operation, inputs, "AveragePool", count_include_pad=1)
     size = prod(operation.params["window_dimensions"])
     return graph.node(
-        "Mul", _as_asked(graph, operation, mean), graph.constant(np.array(size, operation.inputs[0].dtype))
+        "Mul", _in_dtype(graph, operation, mean), graph.constant(np.array(size, operation.inputs[0].dtype))
     )
 
 
@@ -64,11 +63,11 @@ def _pooled(
         raise unknown(operation, "ONNX (over these axes)")
     if dilations:
         attributes["dilations"] = _plain(dilation[i] for i in places)
-    found = graph.node(
+    name = graph.node(
         kind, graph.transpose(inputs[0], [*others, *places]), kernel_shape=_plain(window[i] for i in places),
         strides=_plain(strides[i] for i in places), pads=_pads(operation, [padding[i] for i in places]), **attributes,
     )  # fmt: skip
-    return graph.transpose(found, np.argsort([*others, *places]))
+    return graph.transpose(name, np.argsort([*others, *places]))
 
 
 def _single(graph: Graph, operation: Operation, name: str) -> str:
@@ -76,7 +75,7 @@ def _single(graph: Graph, operation: Operation, name: str) -> str:
     return graph.cast(name, np.float32) if operation.inputs[0].dtype == np.float64 else name
 
 
-def _as_asked(graph: Graph, operation: Operation, name: str) -> str:
+def _in_dtype(graph: Graph, operation: Operation, name: str) -> str:
     return graph.cast(name, np.float64) if operation.inputs[0].dtype == np.float64 else name
 
 

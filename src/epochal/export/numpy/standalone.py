@@ -24,14 +24,14 @@ _BOOLEANS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0, "1": 1.0, "0": 0.
 
 
 def load():
-    """What was exported: the model's own description, and its arrays by name."""
+    """The model's description, and its arrays by name."""
     about = json.loads((_HERE / "model.json").read_text(encoding="utf-8"))
     with np.load(_HERE / "parameters.npz", allow_pickle=False) as file:
         return about, {name: file[name] for name in file.files}
 
 
 def features(about, rows):
-    """Stored rows as the model takes them: an array of its shape, or the columns of a table made into numbers."""
+    """Stored rows as the model takes them: an array of its shape, or the columns of a table as numbers."""
     if about["columns"] is None:
         return stored(about["rows"], np.asarray(rows))
     ignored(about, rows)
@@ -42,25 +42,29 @@ def features(about, rows):
     return np.concatenate(parts, axis=1).astype(about["rows"]["dtype"], copy=False)
 
 
-def stored(told, x):
+def stored(expected, x):
     """Rows of an array, if they are of the shape and the kind of numbers that the model was trained on."""
-    if list(x.shape[1:]) != told["shape"][1:]:
-        raise ValueError(f"rows have shape {list(x.shape[1:])}, the model takes {told['shape'][1:]}")
-    takes = told["dtype"] + (f" from {told['range'][0]} to {told['range'][1]}" if told["range"] else "")
-    if x.size and x.dtype.kind not in ("iub" if told["range"] else "f"):
+    if list(x.shape[1:]) != expected["shape"][1:]:
+        raise ValueError(f"rows have shape {list(x.shape[1:])}, the model takes {expected['shape'][1:]}")
+    takes = expected["dtype"] + (f" from {expected['range'][0]} to {expected['range'][1]}" if expected["range"] else "")
+    if x.size and x.dtype.kind not in ("iub" if expected["range"] else "f"):
         raise ValueError(
             f"rows are {x.dtype}, the model takes {takes}, as it was trained on (and divides by "
-            f"{told['divided_inside_by']:g} itself); bring them to that form, then .astype({told['dtype']!r})"
+            f"{expected['divided_inside_by']:g} itself); bring them to that form, then .astype({expected['dtype']!r})"
         )
-    if x.size and told["range"] and not told["range"][0] <= int(x.min()) <= int(x.max()) <= told["range"][1]:
+    if (
+        x.size
+        and expected["range"]
+        and not expected["range"][0] <= int(x.min()) <= int(x.max()) <= expected["range"][1]
+    ):
         raise ValueError(f"rows go from {x.min()} to {x.max()}, the model takes {takes}, as it was trained on")
-    return x.astype(told["dtype"], copy=False)
+    return x.astype(expected["dtype"], copy=False)
 
 
 def ignored(about, names):
     """Say on standard error, once, which columns of a table the model does not take."""
-    taken = {about["label"], *(plan["name"] for plan in about["columns"])}
-    others = [name for name in names if name not in taken]
+    known = {about["label"], *(plan["name"] for plan in about["columns"])}
+    others = [name for name in names if name not in known]
     if others and others not in _SAID:
         _SAID.append(others)
         print(f"note: ignored columns: {', '.join(map(str, others))}", file=sys.stderr)
@@ -96,7 +100,7 @@ def read_csv(about, path, separator=None):
         names, *rows = [row for row in csv.reader(file, delimiter=separator, strict=True) if row]
     names = [name.strip() for name in names]
     ignored(about, names)
-    found = {}
+    columns = {}
     for plan in about["columns"]:
         if plan["name"] not in names:
             raise ValueError(f"{path}: has no column {plan['name']!r}, only {', '.join(names)}")
@@ -106,8 +110,8 @@ def read_csv(about, path, separator=None):
             if len(row) != len(names):
                 raise ValueError(f"{path}: row {number}: has {len(row)} cells, the header {len(names)}")
             cells.append(_cell(row[place].strip(), plan, f"{path}: row {number}, column {plan['name']!r}"))
-        found[plan["name"]] = np.array(cells, object if plan["kind"] == "category" else np.float64)
-    return found
+        columns[plan["name"]] = np.array(cells, object if plan["kind"] == "category" else np.float64)
+    return columns
 
 
 def _cell(cell, plan, where):
@@ -131,19 +135,19 @@ def main(predict_proba):
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--separator")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     try:
         if about["columns"] is None:
-            rows = np.load(asked.data, allow_pickle=False)
+            rows = np.load(arguments.data, allow_pickle=False)
         else:
-            rows = read_csv(about, asked.data, asked.separator)
+            rows = read_csv(about, arguments.data, arguments.separator)
         p = predict_proba(rows)
-        if asked.out:
-            with open(asked.out, "w", encoding="utf-8", newline="") as file:
+        if arguments.out:
+            with open(arguments.out, "w", encoding="utf-8", newline="") as file:
                 write_csv(file, p, about["classes"])
     except (OSError, ValueError, EOFError, csv.Error) as error:
         sys.exit(f"predict.py: {error}")
-    if not asked.out:
+    if not arguments.out:
         write_csv(sys.stdout, p, about["classes"])
 
 
@@ -194,19 +198,19 @@ def windows(x, size, strides, padding, dilation, fill):
 
 def pool(x, reduce, size, strides, padding, dilation, fill):
     """A reduction over windows."""
-    found = windows(x, size, strides, padding, dilation, fill)
-    return reduce(found, axis=tuple(range(x.ndim, 2 * x.ndim)))
+    view = windows(x, size, strides, padding, dilation, fill)
+    return reduce(view, axis=tuple(range(x.ndim, 2 * x.ndim)))
 
 
 def convolution(x, w, strides, padding, dilation, groups):
     """Cross-correlation of x [rows, in, *places] with w [out, in / groups, *size]."""
     rank, each = x.ndim - 2, w.shape[0] // groups
-    inside, found = w.shape[1], []
+    inside, parts = w.shape[1], []
     for g in range(groups):
         part = x[:, g * inside : (g + 1) * inside]
         view = windows(part, (1, 1, *w.shape[2:]), (1, 1, *strides), ((0, 0), (0, 0), *padding), (1, 1, *dilation), 0)
         view = view[(..., *([0, 0] + [slice(None)] * rank))]  # [rows, in, *places, *size]
         axes = ([1, *range(2 + rank, 2 + 2 * rank)], [1, *range(2, 2 + rank)])
         product = np.tensordot(view, w[g * each : (g + 1) * each], axes)  # [rows, *places, out / groups]
-        found.append(np.moveaxis(product, -1, 1))
-    return np.concatenate(found, axis=1)
+        parts.append(np.moveaxis(product, -1, 1))
+    return np.concatenate(parts, axis=1)

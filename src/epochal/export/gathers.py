@@ -1,4 +1,4 @@
-"""Gathers: `x[:, 1:3]`, `table[ids]`, `jnp.take(table, ids, axis=0)`; as slices, or as lookups in a list of places."""
+"""Gathers (`x[:, 1:3]`, `table[ids]`, `jnp.take(table, ids, axis=0)`) as slices, or as lookups in a list of places."""
 
 from math import prod
 from typing import Any, NamedTuple
@@ -19,13 +19,13 @@ class Slice(NamedTuple):
 class Lookup(NamedTuple):
     """Any other gather: x, its looked-up axes brought to the front and made one, indexed by all columns of the indices.
 
-    Column c of the indices goes from 0 to lengths[c] - 1. An index beyond is the nearest one, or, where `fill` is not
-    None, makes all it would have looked up `fill`. What is found has the axes of the indices, without the last, then
-    those of x that are left; `order` brings them into the order of the output, `ones` says that axes of length 1 lack.
+    Column c of the indices goes from 0 to lengths[c] - 1. An index out of range is the nearest one, or, where
+    `fill` is not None, gives `fill` for all that it would have looked up. The result has the axes of the indices,
+    without the last, then the `rest` of x's; `order` is that of the output, `ones` says that axes of length 1 lack.
     """
 
     axes: tuple[int, ...]
-    kept: tuple[int, ...]
+    rest: tuple[int, ...]
     lengths: tuple[int, ...]
     fill: Any
     order: tuple[int, ...]
@@ -33,7 +33,6 @@ class Lookup(NamedTuple):
 
     @property
     def places(self) -> int:
-        """How many places there are to look up."""
         return prod(self.lengths)
 
 
@@ -69,8 +68,8 @@ def lookup(operation: Operation) -> Lookup:
     if any(is_rows(shape[axis]) and sizes[axis] == 1 for axis in numbers.start_index_map):
         raise by_number()
     axes = tuple(int(axis) for axis in numbers.start_index_map if sizes[axis] == 1)
-    kept = tuple(axis for axis in range(len(shape)) if axis not in axes)
-    if not axes or any(sizes[axis] != shape[axis] for axis in kept) or not set(numbers.collapsed_slice_dims) <= {*axes}:
+    rest = tuple(axis for axis in range(len(shape)) if axis not in axes)
+    if not axes or any(sizes[axis] != shape[axis] for axis in rest) or not set(numbers.collapsed_slice_dims) <= {*axes}:
         raise _refused("it takes windows at computed places (as in lax.dynamic_slice under vmap)")
     if operation.params["mode"].name not in ("CLIP", "PROMISE_IN_BOUNDS", "FILL_OR_DROP"):
         raise _refused(f"its mode is {operation.params['mode'].name}")
@@ -81,10 +80,10 @@ def lookup(operation: Operation) -> Lookup:
     for place in range(len(operation.outputs[0].shape)):
         if place not in numbers.offset_dims:
             order.append(next(batch))
-        elif (axis := left[list(numbers.offset_dims).index(place)]) in kept:
-            order.append(len(indices.shape) - 1 + kept.index(axis))
+        elif (axis := left[list(numbers.offset_dims).index(place)]) in rest:
+            order.append(len(indices.shape) - 1 + rest.index(axis))
     fill = operation.params["fill_value"] if _fills(operation) else None
-    return Lookup(axes, kept, lengths, fill, tuple(order), len(order) < len(operation.outputs[0].shape))
+    return Lookup(axes, rest, lengths, fill, tuple(order), len(order) < len(operation.outputs[0].shape))
 
 
 def _fills(operation: Operation) -> bool:

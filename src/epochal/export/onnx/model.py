@@ -1,7 +1,7 @@
 """`--format onnx`: one file that takes rows as they are stored, or a table's columns, and names the classes.
 
-The graph is built from the model's own operations (`tracing`), not by a converter package: the one that is kept today,
-jax2onnx, brings thirty packages along, among them Flax, Orbax and TensorStore, to translate what a classifier of
+The graph is built from the model's operations (`tracing`), not by a converter package: the one that is maintained
+today, jax2onnx, brings thirty packages along, among them Flax, Orbax and TensorStore, to translate what a classifier of
 images or tables does not use. Seventy-six primitives are enough, and an unknown one is an error that names it.
 """
 
@@ -14,17 +14,17 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from epochal.export import onnx_columns
-from epochal.export.onnx_graph import Graph, element_type
-from epochal.export.onnx_operations import translate
+from epochal.export.onnx import columns as onnx_columns
+from epochal.export.onnx.graph import Graph, element_type
+from epochal.export.onnx.operations import translate
 from epochal.export.tracing import trace
 from epochal.training.fitted import Fit
 
 _BLOCK = 1000
 
 
-def files(fit: Fit, dtype: np.dtype, about: Mapping[str, str]) -> dict[str, bytes]:
-    """The model, in one file. Outputs: `label`, the class names, and `probabilities`, [rows, classes].
+def files(fit: Fit, dtype: np.dtype, about: Mapping[str, str]) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """The model, in one file, and no notes. Outputs: `label`, the class names, and `probabilities`, [rows, classes].
 
     A column of a table that has one of these names keeps it; the output then gets a number behind it.
     """
@@ -57,7 +57,7 @@ def files(fit: Fit, dtype: np.dtype, about: Mapping[str, str]) -> dict[str, byte
     ]
     model = graph.model(inputs, outputs, dict(about))
     onnx.checker.check_model(model, full_check=True)
-    return {"model.onnx": model.SerializeToString()}
+    return {"model.onnx": model.SerializeToString()}, ()
 
 
 def run(path: Path, feeds: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -9,8 +9,9 @@ import jax
 from jax import Array
 
 from epochal.errors import RecipeError
-from epochal.models.base import ACTIVATIONS, Model, built_in, check_activation, check_sizes, dense, dense_init, flatten
-from epochal.models.logistic import logistic
+from epochal.models.base import Model, mark_built_in
+from epochal.models.built_in.layers import ACTIVATIONS, check_activation, check_sizes, dense, dense_init, flatten
+from epochal.models.built_in.logistic import logistic
 
 
 def mlp(hidden: int | Sequence[int] = 500, activation: str = "relu") -> Model:
@@ -44,4 +45,4 @@ def _mlp(widths: tuple[int, ...], activation: str) -> Model:
             h = act(dense(params[f"hidden{i}"], h))
         return dense(params["output"], h)
 
-    return built_in(Model(init, logits, "mlp", {"hidden": list(widths), "activation": activation}))
+    return mark_built_in(Model(init, logits, "mlp", {"hidden": list(widths), "activation": activation}))

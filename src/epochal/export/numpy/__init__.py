@@ -1,0 +1,1 @@
+"""`--format numpy`: the model as a script that needs NumPy alone."""
