@@ -13,10 +13,9 @@ from epochal.data.dataset import Split
 from epochal.errors import DataError, RecipeError, RunError
 from epochal.selection import Choosing, Range, Space, Study, parse
 from epochal.selection.candidate import Candidate, Outcome, Standing, Trial, standings
-from epochal.selection.folds import folds
+from epochal.selection.folds import closed, folds
 from epochal.selection.grouping import ALONE, BY_SEED, TOGETHER, groups, ways
 from epochal.selection.halving import rungs
-from epochal.selection.options import closed
 from epochal.selection.pace import asked, fitting, measured, ruled
 from epochal.selection.plot import svg
 from epochal.selection.table import csv_text, text
@@ -338,7 +337,7 @@ def test_draws_are_reproducible_spread_on_a_log_scale_and_within_bounds():
 
 
 def test_options_that_make_no_sense_are_refused(small):
-    for options, told in (({"seeds": 0}, "seeds: must be a whole number from 1"), ({"folds": 1}, "at least 2, got 1"),
+    for options, told in (({"seeds": 0}, "seeds: must be at least 1, got 0"), ({"folds": 1}, "at least 2, got 1"),
                           ({"together": "maybe"}, "auto, always, never"), ({"fold": 2}, "no option is called 'fold'"),
                           ({"checkpoint_seconds": -1}, "at least 0")):  # fmt: skip
         with pytest.raises(RecipeError, match=told):

@@ -113,7 +113,7 @@ def test_two_runs_are_compared_on_the_same_rows(place, selected):
         (("--batch", 3), "batch: 3 is not read without --optuna; give that as well, or leave --batch out"),
         (("--factor", 3), "factor: 3 is not read without --halving"),
         (("--search-seed", 0), "search_seed: 0 is not read without --trials"),
-        (("--refit-steps", "0"), "refit_steps: must be a whole number from 1"),
+        (("--refit-steps", "0"), "refit_steps: must be at least 1, got 0"),
     ],
 )
 def test_bad_input_is_named(tmp_path, words, told):

@@ -1,6 +1,7 @@
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import optax
@@ -9,7 +10,14 @@ import pytest
 from epochal import Recipe, RecipeError
 from epochal.training.optimizers import DIRECTIONS
 from epochal.training.optimizers import SCHEDULES as MADE
-from epochal.training.recipe import _CHOICES
+from epochal.training.recipe import Dtype, OptimizerName, Schedule, Shuffle
+
+_CHOICES = {
+    "optimizer": get_args(OptimizerName),
+    "schedule": get_args(Schedule),
+    "shuffle": get_args(Shuffle),
+    "dtype": get_args(Dtype),
+}
 
 BY_VALUE = {
     "loss": [(3, "FILE.py:NAME"), ("smooth", "FILE.py:NAME"), ("loss.py:", "FILE.py:NAME"), ("a.txt:f", "a function")],

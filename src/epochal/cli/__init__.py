@@ -23,7 +23,7 @@ from epochal.cli.compile_cache import keep_programs
 from epochal.cli.conversion import converted, usage
 from epochal.cli.streams import OutputError, guarded
 from epochal.errors import DataWarning, EpochalError, speak_of_options, speaks_of_options
-from epochal.system.option_rules import UnreadError
+from epochal.system.options import UnreadError
 from epochal.system.signals import Interrupted, listening
 
 app = App(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from epochal.errors import RecipeError
+from epochal.system.options import Options, within
 
 if TYPE_CHECKING:
     from epochal.models import Model
-    from epochal.runs.options import Keeping
 
 Flag = Annotated[bool, Parameter(negative="")]
 Flat = Parameter(name="*")
@@ -19,7 +19,7 @@ Tools = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Architecture:
+class Architecture(Options):
     """Which model is trained."""
 
     model: Literal["logistic", "mlp", "lenet"] | str = "mlp"
@@ -35,7 +35,7 @@ class Architecture:
     kernels: str | None = None
     """Feature maps of lenet's two convolutions. Left out: 20x50."""
 
-    kernel_size: int | None = None
+    kernel_size: int | None = within(None, least=1)
     """Side of lenet's convolution kernels. Left out: 5."""
 
     def build(self) -> "Model | str":
@@ -44,26 +44,6 @@ class Architecture:
 
         options = dict(vars(self))
         return named(options.pop("model"), options)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Keep:
-    """How the run is kept."""
-
-    checkpoint_seconds: float = 60.0
-    """Seconds between two checkpoints at most; a new best is saved as soon as that costs less than 2 %."""
-
-    on_storage_error: Literal["retry", "stop"] = "retry"
-    """Where a checkpoint cannot be saved: go on and try again, or stop with exit code 1."""
-
-    no_test: Flag = False
-    """Leave the test split closed."""
-
-    def keeping(self) -> "Keeping":
-        """The same for the run folder. Raises RecipeError."""
-        from epochal.runs.options import Keeping
-
-        return Keeping(**vars(self))
 
 
 def amount(text: str | None, option: str) -> int | None:

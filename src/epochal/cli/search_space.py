@@ -5,15 +5,13 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
 from itertools import product
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from epochal.cli.options import Architecture
-from epochal.errors import RecipeError
-from epochal.system import option_rules as of
-from epochal.system.option_rules import Unread
+from epochal.system import options as of
+from epochal.system.options import Unread
 from epochal.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -80,26 +78,15 @@ def _check_read(axes: Mapping[str, Any], given: Mapping[str, Any]) -> None:
 
 def build(values: Mapping[str, Any]) -> "tuple[Model | str, Recipe]":
     """The model, or the absolute form of FILE.py:NAME, and the recipe of some settings. Raises RecipeError."""
-    structure: dict[str, Any] = {f.name: values[f.name] for f in fields(Architecture) if f.name in values}
     # The options of an architecture are texts, as 500x300, but for numbers.
-    kinds = get_type_hints(Architecture)
-    for name, value in structure.items():
-        kind = _without_none(kinds[name])
-        if kind is int and not isinstance(value, int):
-            raise RecipeError(f"{name}: must be a whole number, got {value!r}")
-        if get_origin(kind) is Literal and value not in get_args(kind):
-            raise RecipeError(f"{name}: must be one of {', '.join(get_args(kind))}, got {value!r}")
-        if kind is str:
-            structure[name] = str(value)
+    structure: dict[str, Any] = {
+        f.name: values[f.name] if f.type == int | None else str(values[f.name])
+        for f in fields(Architecture)
+        if f.name in values
+    }
     recipe = {name: value for name, value in values.items() if name not in structure}
     model = Architecture(**structure).build()
     return model, Recipe.from_dict(recipe)
-
-
-def _without_none(kind: Any) -> Any:
-    """The X of X | None."""
-    parts = [part for part in get_args(kind) if part is not NoneType] if isinstance(kind, UnionType) else []
-    return parts[0] if len(parts) == 1 else kind
 
 
 def _grid() -> type[Settings]:

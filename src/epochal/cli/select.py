@@ -4,8 +4,9 @@ import re
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -13,10 +14,49 @@ from epochal.cli.options import Flag, Flat, amount
 from epochal.cli.search_space import DECISIVE, Grid, Settings, build, unread
 from epochal.data.options import Reading
 from epochal.errors import RecipeError, RunError
+from epochal.selection.options import Choosing
+from epochal.system.options import Options, needing
 
 if TYPE_CHECKING:
     from epochal.selection import Search, Selected, Session
     from epochal.system.signals import Signals
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(Options):
+    """Where the candidates come from."""
+
+    trials: int | None = None
+    """Draw so many candidates at random in place of all combinations; with --optuna, let it propose so many."""
+
+    search_seed: int | None = needing("trials", least=0, below=2**32)
+    """Seeds the draws of --trials. Left out: 0."""
+
+    optuna: str | None = None
+    """Optuna's storage, like sqlite:///study.db: its search proposes the candidates, and machines may share it."""
+
+    study: str | None = None
+    """The study's name in that storage."""
+
+    batch: int | None = needing("optuna", least=1)
+    """With --optuna: candidates that are proposed, and trained, at a time. Left out: 8."""
+
+    def build(self, settings: Settings) -> "Search":
+        """The search of the space that `settings` span. Raises RecipeError."""
+        from epochal.selection import Listed, Study
+        from epochal.selection.space import check_trials
+
+        space, seed = settings.space(), self.search_seed or 0
+        if self.trials is not None:
+            check_trials(self.trials)
+        if (self.optuna is None) != (self.study is None):
+            raise RecipeError("optuna: --optuna STORAGE and --study NAME go together; give both")
+        if self.optuna is None or self.study is None:
+            return Listed(space.grid() if self.trials is None else space.draws(self.trials, seed))
+        if self.trials is None:
+            raise RecipeError("optuna: say with --trials how many candidates this process is to train")
+        space.draws(1, seed)  # an option that makes no sense is refused before the study is made
+        return Study(space, self.trials, self.optuna, self.study, seed, self.batch or 8)
 
 
 def select(
@@ -24,20 +64,9 @@ def select(
     *,
     settings: Annotated[Grid, Flat] = Grid(),
     reading: Annotated[Reading, Flat] = Reading(),
-    trials: int | None = None,
-    search_seed: int | None = None,
-    seeds: int = 1,
-    folds: int = 0,
-    halving: Flag = False,
-    factor: int | None = None,
-    together: Literal["auto", "always", "never", "measure"] = "auto",
-    optuna: str | None = None,
-    study: str | None = None,
-    batch: int | None = None,
-    refit: Flag = False,
-    refit_steps: int | None = None,
+    search: Annotated[SearchOptions, Flat] = SearchOptions(),
+    choosing: Annotated[Choosing, Flat] = Choosing(),
     open_test: Flag = False,
-    checkpoint_seconds: float = 60.0,
     memory: str | None = None,
     out: Path | None = None,
     config: Path | None = None,
@@ -54,35 +83,8 @@ def select(
     ----------
     data
         A file, a folder, or a name: digits (offline), mnist, fashion-mnist.
-    trials
-        Draw so many candidates at random in place of all combinations; with --optuna, let it propose so many.
-    search_seed
-        Seeds the draws of --trials. Left out: 0.
-    seeds
-        Seeds to train every candidate with: its own and the ones after it; the mean error counts.
-    folds
-        Cross-validation over the train and validation rows in so many folds, for small data.
-    halving
-        Successive halving: train all a little, keep the best of --factor, go on with those.
-    factor
-        With --halving: one candidate in so many is kept. Left out: 3.
-    together
-        Whether candidates of one shape are trained in one program. auto goes by the device and the size of the model;
-        measure times a few steps, so that near ties may rank differently another time.
-    optuna
-        Optuna's storage, like sqlite:///study.db: its search proposes the candidates, and machines may share it.
-    study
-        The study's name in that storage.
-    batch
-        With --optuna: candidates that are proposed, and trained, at a time. Left out: 8.
-    refit
-        Train the chosen recipe once more on train and validation rows, for as many epochs as its best took.
-    refit_steps
-        The same for so many updates.
     open_test
         At the end, score the test split for the chosen one; the ledger of the data set keeps that it was done.
-    checkpoint_seconds
-        Seconds between two checkpoints of the trainings in progress.
     memory
         What the rows may take on the device, like 2GB; left out: what it has free.
     out
@@ -102,50 +104,17 @@ def select(
         begun = time.perf_counter()
         from epochal.data.loading import load
         from epochal.runs.writer import new_folder
-        from epochal.selection import Choosing, Session
+        from epochal.selection import Session
 
-        choosing = Choosing(
-            seeds=seeds, folds=folds, halving=halving, factor=factor, together=together, refit=refit,
-            refit_steps=refit_steps, checkpoint_seconds=checkpoint_seconds,
-        )  # fmt: skip
-        search = _search(settings, trials, search_seed, optuna, study, batch)
+        candidates = search.build(settings)
         dataset = load(data, reading)
         seconds = {"load": time.perf_counter() - begun}
         say = output.Speaker(quiet=quiet or json)
         say(output.describe_data(dataset))
         path = out or new_folder(Path("runs"), re.sub(r"[^\w.-]+", "-", f"select-{Path(dataset.source).stem}"))
-        session = Session.begin(search, dataset, choosing, path, amount(memory, "--memory"), say)
+        session = Session.begin(candidates, dataset, choosing, path, amount(memory, "--memory"), say)
         session.note("open_test", open_test)
         return drain(session, signals, seconds, as_json=json, quiet=quiet)
-
-
-def _search(
-    settings: Settings, trials: int | None, seed: int | None, storage: str | None, name: str | None, batch: int | None
-) -> "Search":
-    from epochal.selection import Listed, Study
-    from epochal.selection.options import not_read
-    from epochal.selection.space import check_trials
-
-    space = settings.space()
-    if trials is not None:
-        check_trials(trials)
-    if batch is not None and batch < 1:
-        raise RecipeError(f"batch: must be at least 1, got {batch}")
-    if seed is not None and not 0 <= seed < 2**32:
-        raise RecipeError(f"search_seed: must be a whole number from 0 to {2**32 - 1:,}, got {seed}")
-    if seed is not None and trials is None:
-        raise not_read("search_seed", seed, "trials")
-    if batch is not None and storage is None:
-        raise not_read("batch", batch, "optuna")
-    seed = seed or 0
-    if (storage is None) != (name is None):
-        raise RecipeError("optuna: --optuna STORAGE and --study NAME go together; give both")
-    if storage is not None and name is not None:
-        if trials is None:
-            raise RecipeError("optuna: say with --trials how many candidates this process is to train")
-        space.draws(1, seed)  # an option that makes no sense is told before the study is made
-        return Study(space, trials, storage, name, seed, batch or 8)
-    return Listed(space.grid() if trials is None else space.draws(trials, seed))
 
 
 def taken_up(path: Path, signals: "Signals", *, strict: bool, trust: bool, as_json: bool, quiet: bool) -> int:

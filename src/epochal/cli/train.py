@@ -7,8 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from epochal.cli.options import Architecture, Flag, Flat, Keep, Tools, amount
+from epochal.cli.options import Architecture, Flag, Flat, Tools, amount
 from epochal.data.options import Reading
+from epochal.runs.options import Keeping
 from epochal.training.recipe import Recipe
 
 
@@ -18,7 +19,7 @@ def train(
     architecture: Annotated[Architecture, Flat] = Architecture(),
     recipe: Annotated[Recipe, Flat] = Recipe(),
     reading: Annotated[Reading, Flat] = Reading(),
-    keep: Annotated[Keep, Flat] = Keep(),
+    keeping: Annotated[Keeping, Flat] = Keeping(),
     log: Tools = (),
     memory: str | None = None,
     out: Path | None = None,
@@ -71,5 +72,5 @@ def train(
         name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.source).stem}-{fitting.model.name}")
         path = out or writer.new_folder(Path("runs"), name)
         signals.watch(fitting)  # before there is a folder, so that there is none of which the user is not told
-        kept = writer.RunFolder.create(path, fitting, keep.keeping())
+        kept = writer.RunFolder.create(path, fitting, keeping)
         return output.finish(kept, signals, seconds, data=data, log=log, as_json=json, quiet=quiet)

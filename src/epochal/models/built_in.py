@@ -12,7 +12,7 @@ from epochal.models.lenet import lenet
 from epochal.models.logistic import logistic
 from epochal.models.mlp import mlp
 from epochal.system import user_file
-from epochal.system.option_rules import Unread
+from epochal.system.options import Unread
 
 BUILT_IN = {"logistic": logistic, "mlp": mlp, "lenet": lenet}
 

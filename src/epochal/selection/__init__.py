@@ -6,29 +6,42 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from epochal.data.dataset import Dataset
-from epochal.models import Model
 from epochal.selection.options import Choosing
-from epochal.selection.resume import taken_up
-from epochal.selection.search import Listed, Search, Study
-from epochal.selection.session import Selected, Session
-from epochal.selection.space import Range, Space, parse, product_of
-from epochal.training.recipe import Recipe
+from epochal.system.facade import facade
+
+if TYPE_CHECKING:
+    from epochal.data.dataset import Dataset
+    from epochal.models import Model
+    from epochal.selection.search import Search
+    from epochal.selection.session import Selected, Session
+    from epochal.training.recipe import Recipe
+
+__getattr__, __dir__, __all__ = facade(
+    __name__,
+    options="Choosing",
+    space="Range Space parse",
+    search="Listed Search Study",
+    runner="",
+    table="",
+    session="Selected Session",
+    reopen="taken_up",
+)
+__all__ += ["resume", "select"]
 
 log = logging.getLogger("epochal")
 
 
 def select(
-    model: Model | list[Model] | Any,
-    data: Dataset,
-    recipes: Recipe | Sequence[Recipe] | Search,
+    model: "Model | list[Model] | Any",
+    data: "Dataset",
+    recipes: "Recipe | Sequence[Recipe] | Search",
     *,
     out: str | Path | None = None,
     memory_bytes: int | None = None,
     **options: Any,
-) -> Selected:
+) -> "Selected":
     """Train every model with every recipe, and choose by the validation error; the test split stays closed.
 
     `model` is what `train` takes, or a list of such. `recipes` may also be a search, such as `selection.Study`, which
@@ -39,6 +52,11 @@ def select(
 
     Raises RecipeError, CapacityError, DataError as `train` does; a recipe that diverges is an outcome, and no error.
     """
+    from epochal.selection.search import Listed
+    from epochal.selection.session import Session
+    from epochal.selection.space import product_of
+    from epochal.training.recipe import Recipe
+
     choosing = Choosing.from_dict(options)
     if isinstance(recipes, Recipe | Sequence):
         search: Search = Listed(product_of(model, recipes))
@@ -48,12 +66,14 @@ def select(
     return _drained(session)
 
 
-def resume(path: str | Path, data: Dataset | None = None, *, trust: bool = False) -> Selected:
+def resume(path: str | Path, data: "Dataset | None" = None, *, trust: bool = False) -> "Selected":
     """Take up the selection in `path` and bring it to its end. Raises what `taken_up` raises."""
+    from epochal.selection.reopen import taken_up
+
     return _drained(taken_up(path, data, trust=trust))
 
 
-def _drained(session: Session) -> Selected:
+def _drained(session: "Session") -> "Selected":
     try:
         for _ in session.moments():
             pass
@@ -62,22 +82,3 @@ def _drained(session: Session) -> Selected:
         return selected
     finally:
         session.close()
-
-
-__all__ = [
-    "Choosing",
-    "Listed",
-    "Range",
-    "Selected",
-    "Session",
-    "Space",
-    "Study",
-    "options",
-    "parse",
-    "resume",
-    "runner",
-    "select",
-    "space",
-    "table",
-    "taken_up",
-]  # fmt: skip

@@ -11,7 +11,7 @@ from epochal.errors import RunError
 from epochal.models import BUILT_IN, Model, adapted
 from epochal.runs.record import model_json
 from epochal.system import user_file
-from epochal.system.option_rules import Unread
+from epochal.system.options import Unread
 from epochal.training.recipe import Recipe
 from epochal.training.score import Score
 from epochal.training.user_functions import Functions, functions

@@ -12,11 +12,11 @@ import jax
 from epochal.data.dataset import Dataset
 from epochal.models import parted
 from epochal.selection.candidate import Candidate, Standing, Trial, standings
-from epochal.selection.folds import folds
+from epochal.selection.folds import closed, folds
 from epochal.selection.group import Crew
 from epochal.selection.grouping import groups, ways
 from epochal.selection.halving import FACTOR, kept, rungs
-from epochal.selection.options import Choosing, closed
+from epochal.selection.options import Choosing
 from epochal.selection.pace import Decision, asked, fitting, measured, ruled
 from epochal.selection.search import Search
 from epochal.selection.store import Journal

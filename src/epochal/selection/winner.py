@@ -16,8 +16,8 @@ from epochal.runs.options import Keeping
 from epochal.runs.run_record import RunRecord
 from epochal.runs.writer import RunFolder
 from epochal.selection.candidate import Standing
-from epochal.selection.folds import joined
-from epochal.selection.options import Choosing, closed
+from epochal.selection.folds import closed, joined
+from epochal.selection.options import Choosing
 from epochal.selection.store import Journal
 from epochal.system import plain_files
 from epochal.system.lock import take_lock
