@@ -16,12 +16,13 @@ from epochal.data import checks
 from epochal.data.dataset import Split
 from epochal.errors import DataWarning
 from epochal.estimator import inputs
-from epochal.estimator.parameters import Settings, settled
+from epochal.estimator.parameters import Settings, settled, signature
 from epochal.estimator.partial_fit import Increments
 from epochal.training.fitted import Epoch
 from epochal.training.tracker import Member
 from epochal.training.training import Training
 
+SIGNATURE = signature()
 _ENDLESS = 2**62  # a patience that never runs out
 _SEEDS = 2**31 - 1
 
@@ -48,67 +49,19 @@ class Classifier(ClassifierMixin, BaseEstimator):
     `params_`, the parameters as host arrays.
     """
 
-    # scikit-learn finds the parameters of an estimator by the names in this signature.
-    def __init__(
-        self,
-        model: Any = "mlp",
-        *,
-        hidden: Any = None,
-        activation: str | None = None,
-        learning_rate: float | None = None,
-        batch_size: int = 20,
-        epochs: int = 100,
-        patience_steps: int = 10_000,
-        patience_increase: float = 2.0,
-        improvement_threshold: float | None = None,
-        improvement_test: float | None = None,
-        optimizer: Any = "sgd",
-        momentum: float | None = None,
-        weight_decay: float | None = None,
-        schedule: str | None = None,
-        decay: float | None = None,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        shuffle: str = "full",
-        block_rows: int | None = None,
-        drop_last: bool = False,
-        dtype: str = "float32",
-        label_smoothing: float = 0.0,
-        class_weight: Any = None,
-        loss: Any = None,
-        augment: Any = None,
-        validation_fraction: Any = "auto",
-        divisor: float = 1.0,
-        memory: Any = None,
-        random_state: Any = None,
-    ):
-        self.model = model
-        self.hidden, self.activation = hidden, activation
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.patience_steps = patience_steps
-        self.patience_increase = patience_increase
-        self.improvement_threshold = improvement_threshold
-        self.improvement_test = improvement_test
-        self.optimizer = optimizer
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.decay = decay
-        self.l1, self.l2 = l1, l2
-        self.shuffle = shuffle
-        self.block_rows = block_rows
-        self.drop_last = drop_last
-        self.dtype = dtype
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-        self.loss = loss
-        self.augment = augment
-        self.validation_fraction = validation_fraction
-        self.divisor = divisor
-        self.memory = memory
-        self.random_state = random_state
+    class_weight: Any
+    divisor: float
+    dtype: str
+    random_state: Any
+    validation_fraction: Any
+
+    def __init__(self, model: Any = "mlp", **parameters: Any):
+        given = SIGNATURE.bind(self, model, **parameters)
+        given.apply_defaults()
+        vars(self).update({name: value for name, value in given.arguments.items() if name != "self"})
+
+    # scikit-learn finds the parameters of an estimator by the names in the signature of its constructor.
+    __init__.__signature__ = SIGNATURE  # pyrefly: ignore
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_valid: Any = None, y_valid: Any = None) -> "Classifier":
         """Train anew, and keep the parameters with the fewest wrong validation rows.

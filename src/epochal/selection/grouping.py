@@ -6,10 +6,7 @@ from dataclasses import fields
 from epochal.selection.candidate import Candidate, Trial
 from epochal.training.recipe import Recipe
 
-NUMBERS = (
-    "learning_rate", "decay", "momentum", "weight_decay", "l1", "l2", "label_smoothing", "seed", "epochs",
-    "patience_increase", "improvement_threshold", "improvement_test",
-)  # fmt: skip
+NUMBERS = tuple(field.name for field in fields(Recipe) if "traced" in field.metadata)
 """Fields of a recipe that are data of a program, or that the host alone reads: members of a loop may differ in them."""
 
 TOGETHER, BY_SEED, ALONE = "together", "by seed", "one after another"

@@ -1,31 +1,53 @@
 """Every hyper-parameter of a run: one frozen, validated dataclass, from which command line and TOML derive."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from epochal.errors import RecipeError, option
 from epochal.system import user_file
 from epochal.system.options import Options, checked, read_by, within
 from epochal.training import class_weights
 
-OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Schedule = Literal["constant", "decay", "cosine"]
 Shuffle = Literal["full", "blocks", "none"]
 Dtype = Literal["float32", "float64"]
 AUGMENTATIONS = ("shift", "flip")
 
-_RATES: Mapping[str, float] = {"sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "adam": 0.001, "adamw": 0.001}
 
-_CONSTANT: Mapping[str, str] = dict.fromkeys(_RATES, "constant")
+class Rule(NamedTuple):
+    """A named optimizer: its default learning rate, and its direction, an optax transformation without a rate.
+
+    The direction is made of the module optax, which only a training imports, and of the recipe's traced numbers.
+    """
+
+    rate: float
+    direction: Callable[[Any, Any], Any]
+
+
+OPTIMIZERS = {
+    "sgd": Rule(0.1, lambda optax, numbers: optax.identity()),
+    "momentum": Rule(0.01, lambda optax, numbers: optax.trace(numbers.momentum)),
+    "nesterov": Rule(0.01, lambda optax, numbers: optax.trace(numbers.momentum, nesterov=True)),
+    "adam": Rule(0.001, lambda optax, numbers: optax.scale_by_adam()),
+    "adamw": Rule(
+        0.001,
+        lambda optax, numbers: optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(numbers.weight_decay)),
+    ),
+}
+"""The optimizers by name. One with a number of its own has a row here and a field of the recipe, `traced`, below."""
+
+OptimizerName = Literal[tuple(OPTIMIZERS)]  # pyrefly: ignore  # for the command line, which reads it as it runs
+_RATES = {name: rule.rate for name, rule in OPTIMIZERS.items()}
+_CONSTANT = dict.fromkeys(OPTIMIZERS, "constant")
 
 
 def _optimizer(name: str, value: Any) -> Any:
     """A name, a transformation, or the absolute form of FILE.py:NAME."""
     if user_file.is_reference(value):
         return user_file.absolute(value)
-    if not (hasattr(value, "init") and hasattr(value, "update")) and value not in get_args(OptimizerName):
-        names = ", ".join(get_args(OptimizerName))
+    if not (hasattr(value, "init") and hasattr(value, "update")) and value not in OPTIMIZERS:
+        names = ", ".join(OPTIMIZERS)
         raise RecipeError(f"{name}: must be one of {names}, FILE.py:NAME, or an optax transformation, got {value!r}")
     return value
 
@@ -48,51 +70,54 @@ class Recipe(Options):
 
     Some are read only where another has a certain value, as the momentum by the optimizers momentum and nesterov: given
     elsewhere, they are refused. Left out, they are the default where they are read, and None where nothing reads them.
+
+    `traced` in a field's metadata marks a number that is data of a run, and no part of its program, so that recipes
+    that differ in it share one: True where the compiled step reads it, False where the host alone does.
     """
 
-    learning_rate: float | None = read_by("optimizer", _RATES, above=0)
+    learning_rate: float | None = read_by("optimizer", _RATES, above=0, traced=True)
     """Step size. Left out: 0.1 for sgd, 0.01 for momentum and nesterov, 0.001 for adam and adamw."""
 
     batch_size: int = within(20, least=1, most=2**31 - 1)
     """Rows in a minibatch."""
 
-    epochs: int = within(100, least=1, most=10**12)
+    epochs: int = within(100, least=1, most=10**12, traced=False)
     """Epochs at most."""
 
     patience_steps: int = within(10_000, least=1)
     """Minibatch updates to go on at least, whatever the validation says."""
 
-    patience_increase: float = within(2.0, least=1)
+    patience_increase: float = within(2.0, least=1, traced=False)
     """A new best at update t extends the patience to this times t."""
 
-    improvement_threshold: float | None = read_by("improvement_test", {None: 0.995}, above=0, most=1)
+    improvement_threshold: float | None = read_by("improvement_test", {None: 0.995}, above=0, most=1, traced=False)
     """Only a validation error below this times the best extends the patience. Left out: 0.995, unless
     improvement_test is given."""
 
-    improvement_test: float | None = within(None, above=0, below=1)
+    improvement_test: float | None = within(None, above=0, below=1, traced=False)
     """In place of the threshold: only an improvement significant at this level (0.05, say) extends the patience."""
 
     optimizer: OptimizerName | str | Any = checked("sgd", _optimizer)
     """The update rule: a name, or any optax transformation, which brings its own learning rate: FILE.py:NAME, or from
     Python the object."""
 
-    momentum: float | None = read_by("optimizer", {"momentum": 0.9, "nesterov": 0.9}, least=0, below=1)
+    momentum: float | None = read_by("optimizer", {"momentum": 0.9, "nesterov": 0.9}, least=0, below=1, traced=True)
     """Decay of the velocity, for the optimizers momentum and nesterov. Left out: 0.9."""
 
-    weight_decay: float | None = read_by("optimizer", {"adamw": 1e-4}, least=0)
+    weight_decay: float | None = read_by("optimizer", {"adamw": 1e-4}, least=0, traced=True)
     """Decoupled weight decay, for the optimizer adamw. Left out: 0.0001."""
 
     schedule: Schedule | None = read_by("optimizer", _CONSTANT)
     """How the learning rate of a named optimizer changes: constant (left out), decay as rate / (1 + decay * epoch),
     cosine to zero."""
 
-    decay: float | None = read_by("schedule", {"decay": None}, least=0)
+    decay: float | None = read_by("schedule", {"decay": None}, least=0, traced=True)
     """d in rate / (1 + d * epoch), epochs from 0: the schedule decay needs it, nothing else reads it."""
 
-    l1: float = within(0.0, least=0)
+    l1: float = within(0.0, least=0, traced=True)
     """Weight in the loss of the sum of absolute weights."""
 
-    l2: float = within(0.0, least=0)
+    l2: float = within(0.0, least=0, traced=True)
     """Weight in the loss of the sum of squared weights."""
 
     shuffle: Shuffle = "full"
@@ -107,10 +132,10 @@ class Recipe(Options):
     dtype: Dtype = "float32"
     """Precision of the parameters and of the arithmetic (Theano's floatX)."""
 
-    seed: int = within(0, least=0, below=2**32)
+    seed: int = within(0, least=0, below=2**32, traced=False)
     """Seeds the initial parameters, the order of the rows, dropout and augmentation."""
 
-    label_smoothing: float = within(0.0, least=0, below=1)
+    label_smoothing: float = within(0.0, least=0, below=1, traced=True)
     """Part of the loss that asks for equal probabilities of all classes (Szegedy et al., CVPR 2016)."""
 
     class_weight: Any = checked(None, lambda _, value: class_weights.checked(value))
