@@ -1,6 +1,6 @@
 """`epochal bench`."""
 
-from epochal.cli.options import Flag
+from epochal.cli.options import Json
 
 
 def bench(
@@ -9,7 +9,7 @@ def bench(
     rows: int = 50_000,
     epochs: int = 3,
     repeats: int = 3,
-    json: Flag = False,
+    json: Json = False,
 ) -> int:
     """Measure what epochal takes on this machine, and what the machine could do at best.
 
@@ -26,8 +26,6 @@ def bench(
         Epochs timed in a repeat, after one to warm up.
     repeats
         How often each work is done, in turn with the others.
-    json
-        Print one JSON object on standard output.
 
     """
     from epochal.cli import output

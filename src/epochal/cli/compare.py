@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from epochal.cli.options import Flag
+from epochal.cli.options import Flag, Json, Trust
 
 
-def compare(first: Path, second: Path, *, open_test: Flag = False, trust: Flag = False, json: Flag = False) -> int:
+def compare(first: Path, second: Path, *, open_test: Flag = False, trust: Trust = False, json: Json = False) -> int:
     """Compare two runs on the same rows by McNemar's exact test.
 
     Parameters
@@ -16,10 +16,6 @@ def compare(first: Path, second: Path, *, open_test: Flag = False, trust: Flag =
         Another run folder, trained on the same data.
     open_test
         Compare on the test split, in place of the validation split; the ledgers keep that both opened it.
-    trust
-        Execute code that the runs keep and that no run of yours has written.
-    json
-        Print one JSON object on standard output.
 
     """
     from epochal.cli import output

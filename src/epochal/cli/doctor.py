@@ -8,18 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from epochal.cli.options import Flag
+from epochal.cli.options import Json
 
 
-def doctor(*, json: Flag = False) -> int:
-    """Say what epochal finds on this machine: versions, devices, memory, caches, extras, and what is amiss.
-
-    Parameters
-    ----------
-    json
-        Print one JSON object on standard output.
-
-    """
+def doctor(*, json: Json = False) -> int:
+    """Say what epochal finds on this machine: versions, devices, memory, caches, extras, and what is amiss."""
     from epochal.cli import output
     from epochal.runs import record
     from epochal.system import extras

@@ -1,36 +1,30 @@
 """`epochal evaluate`."""
 
 import time
-from pathlib import Path
 from typing import Annotated, Literal
 
-from epochal.cli.code import Code
-from epochal.cli.options import Flag, Flat
+from epochal.cli.options import Code, Flat, Json, LoadOptions, RunPath
 from epochal.data.options import Reading
 
 
 def evaluate(
-    run: Path,
+    run: RunPath,
     data: str | None = None,
     *,
     split: Literal["test", "valid", "train", "all"] | None = None,
     code: Annotated[Code, Flat] = Code(),
-    reading: Annotated[Reading, Flat] = Reading(),
-    json: Flag = False,
+    reading: LoadOptions = Reading(),
+    json: Json = False,
 ) -> int:
     """Score a run's best parameters; scoring test rows of the run is noted in its ledger.
 
     Parameters
     ----------
-    run
-        A run folder.
     data
         Left out, or what the run was trained on: the run's own splits. Other data are scored on the split of theirs, or
         on all of their rows where they come in one piece.
     split
         Which rows to score; left out: test, or all rows where they come in one piece.
-    json
-        Print one JSON object on standard output.
 
     """
     from epochal.cli import output
@@ -41,7 +35,7 @@ def evaluate(
     from epochal.training import ledger
 
     begun = time.perf_counter()
-    fit = load_run(run, model=code.chosen(), trust=code.trust)
+    fit = load_run(run, model=code.reference, trust=code.trust)
     found = evaluated(fit, data, split, reading)
     seconds = {"load": time.perf_counter() - begun}
     if json:

@@ -1,8 +1,8 @@
 """`epochal inspect`."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from epochal.cli.options import Flag, Flat, amount
+from epochal.cli.options import Json, LoadOptions, Memory, amount
 from epochal.data.options import Reading
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ def inspect(
     data: str,
     *,
     examples: int = 3,
-    reading: Annotated[Reading, Flat] = Reading(),
-    memory: str | None = None,
-    json: Flag = False,
+    reading: LoadOptions = Reading(),
+    memory: Memory = None,
+    json: Json = False,
 ) -> int:
     """Say what a data set holds and what it would take to train on it here.
 
@@ -30,10 +30,6 @@ def inspect(
         A file, a folder, or a name.
     examples
         How many train examples to draw, where they are images.
-    memory
-        What the rows may take on the device, like 2GB; left out: what it has free.
-    json
-        Print one JSON object on standard output.
 
     """
     from epochal.cli import output

@@ -63,7 +63,7 @@ def finish(
     quiet: bool,
 ) -> int:
     """Run the training of `folder` to its end, score the test split, say the outcome; returns the exit code."""
-    from epochal.cli.progress import watch
+    from epochal.cli.progress import TrainingLine, watch
     from epochal.runs.loggers import Log
     from epochal.training import ledger
 
@@ -71,7 +71,7 @@ def finish(
     # Whatever happens on the way, the state is saved before the folder is let go of.
     with folder, Log(path, training, log) as told, closing(folder.moments()) as moments:
         try:
-            watch(told.follow(moments), training, quiet=quiet)
+            watch(told.follow(moments), TrainingLine(training), quiet=quiet)
             with signals.raising():
                 fit = training.fit(path)
                 test, before = (None, 0) if folder.keeping.no_test else tested(fit)

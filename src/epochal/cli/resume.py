@@ -4,8 +4,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from epochal.cli.code import Code
-from epochal.cli.options import Flag, Flat, Tools, amount
+from epochal.cli.options import Code, Flag, Flat, Json, Log, Memory, Quiet, amount
 from epochal.errors import RecipeError
 
 
@@ -14,10 +13,10 @@ def resume(
     *,
     code: Annotated[Code, Flat] = Code(),
     strict: Flag = False,
-    memory: str | None = None,
-    log: Tools = (),
-    json: Flag = False,
-    quiet: Flag = False,
+    memory: Memory = None,
+    log: Log = (),
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Go on with a run or a selection that was interrupted or killed, to the bits of one that was not.
 
@@ -28,14 +27,6 @@ def resume(
     strict
         Refuse where another machine, core count, version or setting of JAX may change bits, or a file of the model has
         changed.
-    memory
-        What the rows may take on the device, like 2GB; left out: what they might before.
-    log
-        A tool that the curves go to, besides those that the run had.
-    json
-        Print one JSON object on standard output, at the end.
-    quiet
-        No progress on standard error.
 
     """
     from epochal.cli import output
@@ -55,7 +46,7 @@ def resume(
         log = tuple(dict.fromkeys([*loggers.kept(run, trusted=code.trust), *log]))  # pyrefly: ignore
         loggers.check(log)
         memory_bytes = amount(memory, "--memory")
-        resumed = taken_up(run, model=code.chosen(), strict=strict, trust=code.trust, memory_bytes=memory_bytes)
+        resumed = taken_up(run, model=code.reference, strict=strict, trust=code.trust, memory_bytes=memory_bytes)
         signals.watch(resumed.folder.training)
         seconds = {"load": time.perf_counter() - begun}
         say = output.Speaker(quiet=quiet or json)

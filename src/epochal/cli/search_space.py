@@ -1,15 +1,11 @@
 """The search space of `select` on the command line: every option of `train` that can have several values, as text."""
 
-import ast
-import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, fields
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
-from epochal.cli.options import Architecture
+from epochal.cli.options import MODEL, TRAINING, Architecture, grouped
 from epochal.system import options as of
 from epochal.system.options import Unread
 from epochal.training.recipe import Recipe
@@ -17,18 +13,6 @@ from epochal.training.recipe import Recipe
 if TYPE_CHECKING:
     from epochal.models import Model
     from epochal.selection import Space
-
-
-def documented(of: type) -> dict[str, str]:
-    """The docstring under each field of a dataclass."""
-    body = ast.parse(inspect.getsource(of)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for line, after in zip(body.body, body.body[1:], strict=False):
-        told = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else None
-        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(told, str):
-            found[line.target.id] = told
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,21 +73,4 @@ def build(values: Mapping[str, Any]) -> "tuple[Model | str, Recipe]":
     return model, Recipe.from_dict(recipe)
 
 
-def _grid() -> type[Settings]:
-    told = documented(Architecture) | documented(Recipe)
-    kind: Any = str | None
-    made = make_dataclass(
-        "Grid",
-        [
-            (f.name, Annotated[kind, Parameter(help=told.get(f.name, ""))], field(default=None))
-            for f in (*fields(Architecture), *fields(Recipe))
-        ],
-        bases=(Settings,),
-        frozen=True,
-        kw_only=True,
-    )
-    made.__module__ = __name__  # else cyclopts cannot tell the types of the fields
-    return made
-
-
-Grid: Any = _grid()
+Grid: Any = grouped("Grid", {Architecture: MODEL, Recipe: TRAINING}, base=Settings, kind=str | None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from epochal.cli.options import Flag, Flat, amount
+from epochal.cli.options import SELECTION, Config, Data, Flat, Json, LoadOptions, Memory, Out, Quiet, amount
 from epochal.cli.search_space import DECISIVE, Grid, Settings, build, unread
 from epochal.data.options import Reading
 from epochal.errors import RecipeError, RunError
@@ -60,18 +60,18 @@ class SearchOptions(Options):
 
 
 def select(
-    data: Annotated[str, Parameter(name=("--data", "--train"))] = "digits",
+    data: Data = "digits",
     *,
     settings: Annotated[Grid, Flat] = Grid(),
-    reading: Annotated[Reading, Flat] = Reading(),
-    search: Annotated[SearchOptions, Flat] = SearchOptions(),
-    choosing: Annotated[Choosing, Flat] = Choosing(),
-    open_test: Flag = False,
-    memory: str | None = None,
-    out: Path | None = None,
-    config: Path | None = None,
-    json: Flag = False,
-    quiet: Flag = False,
+    reading: LoadOptions = Reading(),
+    search: Annotated[SearchOptions, Parameter(name="*", group=SELECTION)] = SearchOptions(),
+    choosing: Annotated[Choosing, Parameter(name="*", group=SELECTION)] = Choosing(),
+    open_test: Annotated[bool, Parameter(negative="", group=SELECTION)] = False,
+    memory: Memory = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Train many recipes, choose one by its validation error, keep it as a run. The test split stays closed.
 
@@ -81,20 +81,8 @@ def select(
 
     Parameters
     ----------
-    data
-        A file, a folder, or a name: digits (offline), mnist, fashion-mnist.
     open_test
         At the end, score the test split for the chosen one; the ledger of the data set keeps that it was done.
-    memory
-        What the rows may take on the device, like 2GB; left out: what it has free.
-    out
-        The folder of the selection; left out: a new one below runs/.
-    config
-        A TOML file of these options, such as a run's recipe.toml; options given here win.
-    json
-        Print one JSON object on standard output, at the end.
-    quiet
-        No progress on standard error.
 
     """
     from epochal.cli import output
@@ -140,12 +128,12 @@ def taken_up(path: Path, signals: "Signals", *, strict: bool, trust: bool, as_js
 def drain(session: "Session", signals: "Signals", seconds: dict[str, float], *, as_json: bool, quiet: bool) -> int:
     """Run a selection to its end and say the outcome; returns the exit code."""
     from epochal.cli import output
+    from epochal.cli.progress import SelectionLine, watch
     from epochal.cli.streams import OutputError
-    from epochal.cli.tally import watch
 
     signals.watch(session)
     try:
-        watch(session.moments(), quiet=quiet or as_json)
+        watch(session.moments(), SelectionLine(), quiet=quiet or as_json)
         selected = None if session.interrupted else session.finish()
     finally:
         session.close()

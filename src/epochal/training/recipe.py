@@ -72,7 +72,8 @@ class Recipe(Options):
     elsewhere, they are refused. Left out, they are the default where they are read, and None where nothing reads them.
 
     `traced` in a field's metadata marks a number that is data of a run, and no part of its program, so that recipes
-    that differ in it share one: True where the compiled step reads it, False where the host alone does.
+    that differ in it share one: True where the compiled step reads it, False where the host alone does. `group` is the
+    field's part of the command's help where that is not Training.
     """
 
     learning_rate: float | None = read_by("optimizer", _RATES, above=0, traced=True)
@@ -81,20 +82,22 @@ class Recipe(Options):
     batch_size: int = within(20, least=1, most=2**31 - 1)
     """Rows in a minibatch."""
 
-    epochs: int = within(100, least=1, most=10**12, traced=False)
+    epochs: int = within(100, least=1, most=10**12, traced=False, group="stopping")
     """Epochs at most."""
 
-    patience_steps: int = within(10_000, least=1)
+    patience_steps: int = within(10_000, least=1, group="stopping")
     """Minibatch updates to go on at least, whatever the validation says."""
 
-    patience_increase: float = within(2.0, least=1, traced=False)
+    patience_increase: float = within(2.0, least=1, traced=False, group="stopping")
     """A new best at update t extends the patience to this times t."""
 
-    improvement_threshold: float | None = read_by("improvement_test", {None: 0.995}, above=0, most=1, traced=False)
+    improvement_threshold: float | None = read_by(
+        "improvement_test", {None: 0.995}, above=0, most=1, traced=False, group="stopping"
+    )
     """Only a validation error below this times the best extends the patience. Left out: 0.995, unless
     improvement_test is given."""
 
-    improvement_test: float | None = within(None, above=0, below=1, traced=False)
+    improvement_test: float | None = within(None, above=0, below=1, traced=False, group="stopping")
     """In place of the threshold: only an improvement significant at this level (0.05, say) extends the patience."""
 
     optimizer: OptimizerName | str | Any = checked("sgd", _optimizer)
