@@ -14,7 +14,7 @@ from epochal.training.recipe import Recipe
 
 TRAIN = ["Data", "Model", "Training", "Stopping", "Device", "Run", "Output"]
 SELECT = ["Data", "Model", "Training", "Stopping", "Selection", "Device", "Run", "Output"]
-STOPPING = {"--epochs", "--patience-steps", "--patience-increase", "--improvement-threshold", "--improvement-test"}
+STOPPING = {"--epochs", "--patience-steps", "--patience-increase", "--improvement-threshold", "--improvement-p"}
 
 
 def _groups(command, capsys):

@@ -122,7 +122,7 @@ def test_auto_holds_out_a_tenth_where_there_are_enough_rows(rows, held):
 def test_partial_fit_of_the_same_rows_is_fit(small, validated):
     rows = small.train.x, small.train.y
     valid = {"X_valid": small.valid.x, "y_valid": small.valid.y} if validated else {}
-    told = QUICK | {"optimizer": "momentum", "schedule": "decay", "decay": 0.1, "l1": 1e-4}
+    told = QUICK | {"optimizer": "momentum", "schedule": "inverse_time", "decay": 0.1, "l1": 1e-4}
     whole = Classifier(**told).fit(*rows, **valid)
     parts = Classifier(**told)
     for call in range(10):

@@ -74,7 +74,7 @@ def finish(
             watch(told.follow(moments), TrainingLine(training), quiet=quiet)
             with signals.raising():
                 fit = training.fit(path)
-                test, before = (None, 0) if folder.keeping.no_test else tested(fit)
+                test, before = tested(fit) if folder.keeping.open_test else (None, 0)
             if test is not None:
                 told.test(test)
         except DivergedError as error:

@@ -38,7 +38,7 @@ class SearchOptions(Options):
     study: str | None = None
     """The study's name in that storage."""
 
-    batch: int | None = needing("optuna", least=1)
+    optuna_batch: int | None = needing("optuna", least=1)
     """With --optuna: candidates that are proposed, and trained, at a time. Left out: 8."""
 
     def build(self, settings: Settings) -> "Search":
@@ -56,7 +56,7 @@ class SearchOptions(Options):
         if self.trials is None:
             raise RecipeError("optuna: say with --trials how many candidates this process is to train")
         space.draws(1, seed)  # an option that makes no sense is refused before the study is made
-        return Study(space, self.trials, self.optuna, self.study, seed, self.batch or 8)
+        return Study(space, self.trials, self.optuna, self.study, seed, self.optuna_batch or 8)
 
 
 def select(

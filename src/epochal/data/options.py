@@ -122,7 +122,7 @@ class Reading(Options):
     skip_unlabelled: bool = False
     """Leave rows of a table that have no label out."""
 
-    size: str | None = None
+    image_size: str | None = None
     """Images are resized to this height and width, like 32x32; left out: they must all have one size."""
 
     color: Color = "auto"

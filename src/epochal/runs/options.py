@@ -16,8 +16,8 @@ class Keeping(Options):
     on_storage_error: Literal["retry", "stop"] = "retry"
     """Where a checkpoint cannot be saved: go on and try again, or stop with exit code 1."""
 
-    no_test: bool = False
-    """Leave the test split closed at the end."""
+    open_test: bool = True
+    """Score the test split at the end, once."""
 
 
 USUAL = Keeping()

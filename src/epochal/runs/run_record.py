@@ -101,7 +101,7 @@ class RunRecord:
 
 def _reading(value: Any, key: str) -> Reading:
     told = mapping(plain)(value, key)
-    for name in ("labels", "valid", "test", "label", "split_column", "group", "time", "separator", "size"):
+    for name in ("labels", "valid", "test", "label", "split_column", "group", "time", "separator", "image_size"):
         optional(text)(told.get(name), f"{key}.{name}")
     for name in ("skip_unlabelled", "known_missing", "offline"):
         flag(told.get(name, False), f"{key}.{name}")
@@ -155,5 +155,5 @@ _RUN = fields(
     data=DATA, best=optional(mapping(anything)), parameters_sha256=optional(sha256), steps=whole(), stopped=STOPPED,
     residency=mapping(plain), seconds=mapping(number), memory_bytes=optional(whole()),
     history=fields(dict, epochs=whole(), sha256=sha256), code=anything, versions=mapping(text),
-    keeping=fields(Keeping, checkpoint_seconds=number, on_storage_error=one_of("retry", "stop"), no_test=flag),
+    keeping=fields(Keeping, checkpoint_seconds=number, on_storage_error=one_of("retry", "stop"), open_test=flag),
 )  # fmt: skip

@@ -28,7 +28,7 @@ class Choosing(Options):
     factor: int | None = needing("halving", least=2, most=1000)
     """With halving: one candidate in so many is kept. Left out: 3."""
 
-    together: Literal["auto", "always", "never", "measure"] = "auto"
+    vectorize: Literal["auto", "always", "never", "measure"] = "auto"
     """Whether candidates of one shape are trained in one program; auto: by the kind of device and the size of the
     model; measure: as a short measurement says, so that near ties may rank differently another time."""
 

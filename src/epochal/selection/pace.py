@@ -63,12 +63,12 @@ def fitting(decision: Decision, found: Ways, make: Make) -> Decision:
     return decision
 
 
-def asked(found: Ways, together: str) -> Decision:
-    """What `together`, always or never, asks for."""
+def asked(found: Ways, vectorize: str) -> Decision:
+    """What `vectorize`, always or never, asks for."""
     many = len(found[ALONE])
     if many == 1:
         return Decision(ALONE, "")
-    way = TOGETHER if together == "always" else ALONE
+    way = TOGETHER if vectorize == "always" else ALONE
     return Decision(way, f"{many} {way}, as asked")
 
 

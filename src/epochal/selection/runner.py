@@ -158,11 +158,11 @@ class Selecting:
 
     def _decided(self, group: list[Trial]) -> Decision:
         candidates, found = self.journal.candidates, ways(self.journal.candidates, group)
-        if self.choosing.together == "measure":
+        if self.choosing.vectorize == "measure":
             self.note("the way of training is measured: another time near ties may rank differently")
             return measured(found, self._loop, max(candidates[trial.candidate].recipe.epochs for trial in group))
-        if self.choosing.together != "auto":
-            return fitting(asked(found, self.choosing.together), found, self._loop)
+        if self.choosing.vectorize != "auto":
+            return fitting(asked(found, self.choosing.vectorize), found, self._loop)
         first, data = candidates[group[0].candidate], self.data
         shapes = Program(first.model, first.recipe, data.example_shape, len(data.classes)).variable_shapes
         parameters = sum(prod(leaf.shape) for leaf in jax.tree.leaves(parted(shapes).params))

@@ -81,7 +81,7 @@ class Chooser:
 
     def _folder(self, folder: Path, training: Training) -> RunFolder:
         """The run folder: what a killed session has left of this very run is taken up, anything else is set aside."""
-        keeping = Keeping(no_test=True)
+        keeping = Keeping(open_test=False)
         if not folder.exists():
             return RunFolder.create(folder, training, keeping)
         try:
@@ -124,7 +124,7 @@ class Chooser:
         epochs = median(outcome.step / outcome.steps_per_epoch for outcome in standing.outcomes)
         steps = self.choosing.refit_steps or max(1, round(epochs * per_epoch))
         # A patience that nothing extends ends the training after that step.
-        fixed = {"patience_steps": max(1, steps - 1), "patience_increase": 1.0, "improvement_test": None}
+        fixed = {"patience_steps": max(1, steps - 1), "patience_increase": 1.0, "improvement_p": None}
         most = max(recipe.epochs, -(-steps // per_epoch))
         training = self._training(standing, union, replace(recipe, **fixed, epochs=most))
         self.watch(training)

@@ -34,7 +34,7 @@ class Hyperparameters(namedtuple("Numbers", (*TRACED, "steps_per_epoch", "total_
         return cls(*numbers, steps_per_epoch, max(1, steps_per_epoch * recipe.epochs))
 
 
-def _decay(numbers: Hyperparameters, step: Array) -> Array:
+def _inverse_time(numbers: Hyperparameters, step: Array) -> Array:
     return 1 / (1 + numbers.decay * jnp.floor(step / numbers.steps_per_epoch))
 
 
@@ -44,7 +44,7 @@ def _cosine(numbers: Hyperparameters, step: Array) -> Array:
 
 SCHEDULES: dict[str, Callable[[Hyperparameters, Array], Any]] = {
     "constant": lambda numbers, step: 1,
-    "decay": _decay,  # 1 / (1 + d t) with t the epoch from 0: the tutorials' "Learning rate" tip
+    "inverse_time": _inverse_time,  # 1 / (1 + d t) with t the epoch from 0: the tutorials' "Learning rate" tip
     "cosine": _cosine,  # to zero at the last epoch's end (Loshchilov and Hutter, ICLR 2017)
 }
 

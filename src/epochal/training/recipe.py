@@ -9,7 +9,7 @@ from epochal.system import user_file
 from epochal.system.options import Options, checked, read_by, within
 from epochal.training import class_weights
 
-Schedule = Literal["constant", "decay", "cosine"]
+Schedule = Literal["constant", "inverse_time", "cosine"]
 Shuffle = Literal["full", "blocks", "none"]
 Dtype = Literal["float32", "float64"]
 AUGMENTATIONS = ("shift", "flip")
@@ -92,12 +92,12 @@ class Recipe(Options):
     """A new best at update t extends the patience to this times t."""
 
     improvement_threshold: float | None = read_by(
-        "improvement_test", {None: 0.995}, above=0, most=1, traced=False, group="stopping"
+        "improvement_p", {None: 0.995}, above=0, most=1, traced=False, group="stopping"
     )
     """Only a validation error below this times the best extends the patience. Left out: 0.995, unless
-    improvement_test is given."""
+    improvement_p is given."""
 
-    improvement_test: float | None = within(None, above=0, below=1, traced=False, group="stopping")
+    improvement_p: float | None = within(None, above=0, below=1, traced=False, group="stopping")
     """In place of the threshold: only an improvement significant at this level (0.05, say) extends the patience."""
 
     optimizer: OptimizerName | str | Any = checked("sgd", _optimizer)
@@ -111,11 +111,11 @@ class Recipe(Options):
     """Decoupled weight decay, for the optimizer adamw. Left out: 0.0001."""
 
     schedule: Schedule | None = read_by("optimizer", _CONSTANT)
-    """How the learning rate of a named optimizer changes: constant (left out), decay as rate / (1 + decay * epoch),
-    cosine to zero."""
+    """How the learning rate of a named optimizer changes: constant (left out), inverse_time as
+    rate / (1 + decay * epoch), cosine to zero."""
 
-    decay: float | None = read_by("schedule", {"decay": None}, least=0, traced=True)
-    """d in rate / (1 + d * epoch), epochs from 0: the schedule decay needs it, nothing else reads it."""
+    decay: float | None = read_by("schedule", {"inverse_time": None}, least=0, traced=True)
+    """d in rate / (1 + d * epoch), epochs from 0: the schedule inverse_time needs it, nothing else reads it."""
 
     l1: float = within(0.0, least=0, traced=True)
     """Weight in the loss of the sum of absolute weights."""
@@ -156,9 +156,9 @@ class Recipe(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.schedule == "decay" and self.decay is None:
+        if self.schedule == "inverse_time" and self.decay is None:
             raise RecipeError(
-                f"decay: {option('schedule', 'decay')} needs it; give for instance {option('decay', 0.1)}"
+                f"decay: {option('schedule', 'inverse_time')} needs it; give for instance {option('decay', 0.1)}"
             )
 
     def to_dict(self) -> dict[str, Any]:
