@@ -61,10 +61,11 @@ def test_weights_are_repetitions_where_all_rows_are_one_minibatch():
 
 def test_its_parameters_are_the_recipes_with_the_recipes_defaults():
     given = {name: parameter.default for name, parameter in inspect.signature(Classifier).parameters.items()}
-    own = {"model", "hidden", "activation", "validation_fraction", "divisor", "memory", "random_state"}
+    architecture = {"hidden", "activation", "kernels", "kernel_size"}
+    own = {"model", *architecture, "validation_fraction", "divisor", "memory", "random_state"}
     recipe = {knob.name: knob.default for knob in fields(epochal.Recipe) if knob.name != "seed"}
     assert {name: default for name, default in given.items() if name not in own} == recipe
-    assert (given["hidden"], given["activation"]) == (None, None)
+    assert {given[name] for name in architecture} == {None}
     assert Classifier()._settings().model is epochal.mlp()
 
 

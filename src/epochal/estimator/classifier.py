@@ -31,7 +31,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
     """A classifier in scikit-learn's conventions, trained on the device with early stopping on validation rows.
 
     `model` is "mlp", "logistic", "lenet", or what `epochal.train` takes; `hidden` and `activation` are the width or
-    widths (None: 500) and the activation (None: relu) of mlp and lenet. The other parameters are the fields of
+    widths (None: 500) and the activation (None: relu) of mlp and lenet, `kernels` and `kernel_size` the feature maps
+    (None: (20, 50)) and the side (None: 5) of lenet's kernels. The other parameters are the fields of
     `Recipe`, with its defaults (None: the default of `Recipe` where it is read; what is given and not read is
     refused), except that scikit-learn's name for `seed` is `random_state` (None: another in every fit), and these.
     Where `fit` is given no validation rows, the `validation_fraction` of the train rows is held out, stratified by

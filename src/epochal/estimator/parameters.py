@@ -6,11 +6,13 @@ from inspect import Parameter, Signature
 from typing import Any, NamedTuple
 
 from epochal.errors import RecipeError
-from epochal.models.built_in import named
+from epochal.models.built_in import OPTIONS, named
 from epochal.system.memory import parse_bytes
 from epochal.training.recipe import Recipe
 
-ARCHITECTURE = ("hidden", "activation")
+ARCHITECTURE = tuple(dict.fromkeys(name for names in OPTIONS.values() for name in names))
+"""Options of the built-in models."""
+
 OWN = {"validation_fraction": "auto", "divisor": 1.0, "memory": None, "random_state": None}
 
 

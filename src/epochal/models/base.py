@@ -1,5 +1,6 @@
 """What a model is: a pair of pure functions, and a name by which a run folder finds it again."""
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from epochal.errors import RecipeError
+from epochal.errors import RecipeError, speaks_of_options
 from epochal.system.user_file import GIVEN, Fetched
 
 
@@ -113,6 +114,17 @@ def dense_init(key: Array, fan_in: int, fan_out: int, activation: str) -> dict[s
 def dense(layer: dict[str, Array], x: Array) -> Array:
     """X [rows, fan_in] through a layer. Weights lie as [fan_out, fan_in]: their gradient is then the faster product."""
     return x @ layer["W"].T + layer["b"]
+
+
+def widths(name: str, value: Any) -> tuple[int, ...]:
+    """Whole numbers: from one, several, or text like 500x300. Raises RecipeError."""
+    try:
+        if isinstance(value, str):
+            return tuple(int(part) for part in value.split("x"))
+        return tuple(operator.index(width) for width in np.atleast_1d(np.array(value, dtype=object)))
+    except (TypeError, ValueError):
+        several = "500x300" if speaks_of_options() else "(500, 300)"
+        raise RecipeError(f"{name}: must be a whole number, or several, like 500 or {several}, got {value!r}") from None
 
 
 def check_sizes(names: str, *sizes: int) -> None:
