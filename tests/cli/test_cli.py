@@ -231,7 +231,7 @@ def test_a_second_run_finds_its_compiled_programs(tmp_path):
 
 def test_programs_are_kept_in_the_users_cache_folder(tmp_path):
     code = (
-        "import os; from epochal.cli.compile_cache import folder, keep_programs; keep_programs();"
+        "import os; from epochal.cli.compile_cache import enable, folder; enable();"
         "assert os.environ['JAX_COMPILATION_CACHE_DIR'] == str(folder()); print(folder())"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")} | {"XDG_CACHE_HOME": str(tmp_path)}

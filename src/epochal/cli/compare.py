@@ -23,14 +23,14 @@ def compare(first: Path, second: Path, *, open_test: Flag = False, trust: Trust 
     from epochal.training import ledger
 
     split = "test" if open_test else "validation"
-    found = compare_runs(first, second, test=open_test, trust=trust)
+    comparison = compare_runs(first, second, test=open_test, trust=trust)
     if json:
-        output.print_json({"runs": [str(first), str(second)], "split": split} | found.to_json())
+        output.print_json({"runs": [str(first), str(second)], "split": split} | comparison.to_json())
         return 0
-    print(f"{output.describe_score(split, found.first)}   {first}")
-    print(f"{output.describe_score(split, found.second)}   {second}")
-    print(f"wrong by both {found.both:,}, by the first alone {found.first_alone:,}, by the second alone "
-          f"{found.second_alone:,}; McNemar's exact p = {found.p:.3g}")  # fmt: skip
+    print(f"{output.describe_score(split, comparison.first)}   {first}")
+    print(f"{output.describe_score(split, comparison.second)}   {second}")
+    print(f"wrong by both {comparison.both:,}, by the first alone {comparison.first_alone:,}, by the second alone "
+          f"{comparison.second_alone:,}; McNemar's exact p = {comparison.p:.3g}")  # fmt: skip
     if open_test:
         entries = ledger.entries(first)
         print(f"The test split of these data was {ledger.told(ledger.openings(entries[-1]['data']) - 2)}.")

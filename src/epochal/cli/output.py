@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from epochal.training.fitted import Fit
 
 
-class Speaker:
-    """Prints lines on standard error, unless it is to be quiet."""
+class Printer:
+    """Prints lines on standard error, unless it is quiet."""
 
     def __init__(self, *, quiet: bool):
         self.quiet = quiet
 
     def __call__(self, line: str) -> None:
-        """Say one line, or several."""
         if not self.quiet:
             print(line, file=sys.stderr)
 
@@ -161,9 +160,9 @@ def _baselines(fit: "Fit", test: Score | None) -> dict[str, Any]:
     return of | {"remarks": said}
 
 
-def print_json(told: dict[str, Any]) -> None:
-    """The one JSON object of a command, on standard output."""
-    print(json.dumps(told))
+def print_json(content: dict[str, Any]) -> None:
+    """Print the one JSON object of a command on standard output."""
+    print(json.dumps(content))
 
 
 def outcome(fit: "Fit", residency: "Residency", test: Score | None, seconds: dict[str, float]) -> dict[str, Any]:

@@ -35,21 +35,21 @@ def resume(
     with listening() as signals:
         begun = time.perf_counter()
         if (run / "selection.json").is_file():
-            from epochal.cli.select import taken_up as selection
+            from epochal.cli.select import resume as resume_selection
 
             if code.model is not None:
-                raise RecipeError("--model: a selection has models of its own; leave it out, or select anew")
-            return selection(run, signals, strict=strict, trust=code.trust, as_json=json, quiet=quiet)
+                raise RecipeError("--model: a selection has models of its own; leave it out, or select again")
+            return resume_selection(run, signals, strict=strict, trust=code.trust, as_json=json, quiet=quiet)
         from epochal.runs import loggers
-        from epochal.runs.run import resume as taken_up
+        from epochal.runs.run import resume as resume_run
 
         log = tuple(dict.fromkeys([*loggers.kept(run, trusted=code.trust), *log]))  # pyrefly: ignore
         loggers.check(log)
         memory_bytes = amount(memory, "--memory")
-        resumed = taken_up(run, model=code.reference, strict=strict, trust=code.trust, memory_bytes=memory_bytes)
+        resumed = resume_run(run, model=code.reference, strict=strict, trust=code.trust, memory_bytes=memory_bytes)
         signals.watch(resumed.folder.training)
         seconds = {"load": time.perf_counter() - begun}
-        say = output.Speaker(quiet=quiet or json)
+        say = output.Printer(quiet=quiet or json)
         for note in resumed.notes:
             say(f"note: {note}")
         training = resumed.folder.training

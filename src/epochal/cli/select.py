@@ -97,7 +97,7 @@ def select(
         candidates = search.build(settings)
         dataset = load(data, reading)
         seconds = {"load": time.perf_counter() - begun}
-        say = output.Speaker(quiet=quiet or json)
+        say = output.Printer(quiet=quiet or json)
         say(output.describe_data(dataset))
         path = out or new_folder(Path("runs"), re.sub(r"[^\w.-]+", "-", f"select-{Path(dataset.source).stem}"))
         session = Session.begin(candidates, dataset, choosing, path, amount(memory, "--memory"), say)
@@ -105,15 +105,15 @@ def select(
         return drain(session, signals, seconds, as_json=json, quiet=quiet)
 
 
-def taken_up(path: Path, signals: "Signals", *, strict: bool, trust: bool, as_json: bool, quiet: bool) -> int:
+def resume(path: Path, signals: "Signals", *, strict: bool, trust: bool, as_json: bool, quiet: bool) -> int:
     """`epochal resume` of a selection."""
     from epochal.cli import output
     from epochal.runs import record
-    from epochal.selection import taken_up as session_of
+    from epochal.selection import taken_up
 
     begun = time.perf_counter()
-    say = output.Speaker(quiet=quiet or as_json)
-    session = session_of(path, build=build, unread=unread, decisive=DECISIVE, say=say, trust=trust)
+    say = output.Printer(quiet=quiet or as_json)
+    session = taken_up(path, build=build, unread=unread, decisive=DECISIVE, say=say, trust=trust)
     differ = "; ".join(record.differences(session.told["versions"]))
     if differ and strict:
         session.close()
@@ -149,7 +149,10 @@ def drain(session: "Session", signals: "Signals", seconds: dict[str, float], *, 
     test, before = _opened(selected, open_test=session.told.get("open_test", False))
     seconds = seconds | {name: round(value, 6) for name, value in selected.seconds.items()}
     if as_json:
-        output.print_json(_told(session, selected, seconds) | _test_told(test, before))
+        output.print_json(
+            _outcome(session, selected, seconds)
+            | {"test": test.to_json() if test else None, "test_opened_before": before}
+        )
     else:
         _report(session, selected, test, before)
     return 0 if selected.fit else 3
@@ -164,10 +167,6 @@ def _opened(selected: "Selected", *, open_test: bool) -> tuple[Any, int]:
     if fit is None or fit.data is None:
         return None, 0
     return tested(fit) if open_test else (None, ledger.openings(fit.data.ledger_keys))
-
-
-def _test_told(test: Any, before: int) -> dict[str, Any]:
-    return {"test": test.to_json() if test else None, "test_opened_before": before}
 
 
 def _report(session: "Session", selected: "Selected", test: Any, before: int) -> None:
@@ -190,7 +189,7 @@ def _report(session: "Session", selected: "Selected", test: Any, before: int) ->
     print(f"run        {fit.folder}\ntable      {session.path}/results.csv, {session.path}/error.svg")
 
 
-def _told(session: "Session", selected: "Selected", seconds: dict[str, float]) -> dict[str, Any]:
+def _outcome(session: "Session", selected: "Selected", seconds: dict[str, float]) -> dict[str, Any]:
     from epochal.selection import table
 
     chosen, fit = selected.chosen, selected.fit

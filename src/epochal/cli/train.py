@@ -60,7 +60,7 @@ def train(
         model, recipe = architecture.build(), Recipe(**vars(settings))
         dataset = load(data, reading)
         seconds = {"load": time.perf_counter() - begun}
-        say = output.Speaker(quiet=quiet or json)
+        say = output.Printer(quiet=quiet or json)
         say(output.describe_data(dataset))
         fitting = training.train(model, dataset, recipe, memory_bytes=amount(memory, "--memory"))
         say(f"{fitting.model} · {fitting.residency.kind}: {fitting.residency.why}")

@@ -16,8 +16,8 @@ from epochal.data import checks
 from epochal.data.dataset import Split
 from epochal.errors import DataWarning
 from epochal.estimator import inputs
-from epochal.estimator.parameters import Settings, settled, signature
-from epochal.estimator.partial_fit import Increments
+from epochal.estimator.parameters import Settings, checked, signature
+from epochal.estimator.partial_fit import PartialFit
 from epochal.training.fitted import Epoch
 from epochal.training.tracker import Member
 from epochal.training.training import Training
@@ -65,7 +65,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     __init__.__signature__ = SIGNATURE  # pyrefly: ignore
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_valid: Any = None, y_valid: Any = None) -> "Classifier":
-        """Train anew, and keep the parameters with the fewest wrong validation rows.
+        """Train from the start, and keep the parameters with the fewest wrong validation rows.
 
         X is [rows, ...], y [rows]: whole numbers, text, booleans. `sample_weight` [rows] times the weight of the row's
         class is what a row counts in the loss, scaled to a mean of 1 over the train rows; rows of weight 0 are left
@@ -91,7 +91,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         for _ in training:
             pass
         self.params_ = training.variables() if valid is None else training.fit().params
-        self._program, self._divisor, self._increments = training.program, train.divisor, None
+        self._program, self._divisor, self._partial_fit = training.program, train.divisor, None
         self.n_iter_, self.loss_curve_, self.validation_curve_ = 0, [], []
         self._note(training.member, training.epochs, valid is not None)
         self.stopped_ = training.stopped
@@ -104,11 +104,11 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
         The first call needs all `classes`. Where validation rows are given, the error on them is noted, the best
         parameters are kept, and the patience counts on over the calls: once it has run out, `stopped_` is "patience"
-        and a call changes nothing. Else the last parameters are kept. Weights are taken as they are, not scaled, and
-        `epochs`, `validation_fraction` are not looked at; parameters are read by the first call.
+        and a call changes nothing. Else the last parameters are kept. Weights are not scaled, and `epochs` and
+        `validation_fraction` are not read; the other parameters are read by the first call.
         Raises what `fit` raises; nothing is then learned from the rows.
         """
-        fitted, begun = self.__sklearn_is_fitted__(), self._begun()
+        fitted, state = self.__sklearn_is_fitted__(), self._partial_state()
         x, y = self._labelled(X, y, self._program.example_shape if fitted else None)
         if not fitted or classes is not None:
             self.classes_ = inputs.same_classes(classes, self.classes_ if fitted else None)
@@ -116,21 +116,21 @@ class Classifier(ClassifierMixin, BaseEstimator):
         inputs.refuse_balanced(self.class_weight)
         train = inputs.class_weighed(train, self.class_weight, self.classes_, self._names)
         valid = self._valid(X_valid, y_valid, train)
-        if not begun.exhausted:
-            epoch = begun.take(inputs.dataset(train, valid, self._names), validates=valid is not None)
+        if not state.exhausted:
+            epoch = state.update(inputs.dataset(train, valid, self._names), validates=valid is not None)
             if not fitted:
                 self.n_iter_, self.loss_curve_, self.validation_curve_ = 0, [], []
-            self.params_, self._program, self._divisor = begun.variables, begun.program, train.divisor
-            self._note(begun.member, [epoch], valid is not None)
-        self._increments, self.stopped_ = begun, "patience" if begun.exhausted else None
+            self.params_, self._program, self._divisor = state.variables, state.program, train.divisor
+            self._note(state.member, [epoch], valid is not None)
+        self._partial_fit, self.stopped_ = state, "patience" if state.exhausted else None
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """p(class | x) of every row, in the order of `classes_`: [rows, classes] in the compute dtype."""
         check_is_fitted(self)
         x = self._checked(X, "no_validation", self._program.example_shape)
-        rows = inputs.padded(x)
-        placed = self._program.place(Split(rows, np.zeros(len(rows), np.int32), self._divisor))
+        padded = inputs.padded(x)
+        placed = self._program.place(Split(padded, np.zeros(len(padded), np.int32), self._divisor))
         return self._program.probabilities(self.params_, placed)[: len(x)]
 
     def predict(self, X: Any) -> np.ndarray:
@@ -155,16 +155,16 @@ class Classifier(ClassifierMixin, BaseEstimator):
         generator = check_random_state(self.random_state)
         # A whole number is the recipe's seed, so that the run can be had without the estimator too.
         seed = self.random_state if isinstance(self.random_state, Integral) else generator.randint(_SEEDS)
-        return settled(self.get_params(deep=False), int(seed))
+        return checked(self.get_params(deep=False), int(seed))
 
-    def _begun(self) -> Increments:
-        """The training by portions: begun before, or begun now, with the parameters of `fit` where there are some."""
-        if (begun := getattr(self, "_increments", None)) is not None:
-            return begun
+    def _partial_state(self) -> PartialFit:
+        """The state of `partial_fit`: of earlier calls, or a new one, with the parameters of `fit` if there was one."""
+        if (state := getattr(self, "_partial_fit", None)) is not None:
+            return state
         settings = self._settings()
         if not self.__sklearn_is_fitted__():
-            return Increments(*settings)
-        return Increments(self._program.step.model, settings.recipe, settings.memory_bytes, self.params_)
+            return PartialFit(*settings)
+        return PartialFit(self._program.step.model, settings.recipe, settings.memory_bytes, self.params_)
 
     def _labelled(self, X: Any, y: Any, shape: tuple[int, ...] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """X and y as `_checked`. Raises ValueError too for y that is no classification's."""

@@ -33,7 +33,7 @@ def signature() -> Signature:
     return Signature([*first, *(Parameter(name, only, default=value) for name, value in keywords.items())])
 
 
-def settled(given: Mapping[str, Any], seed: int) -> Settings:
+def checked(given: Mapping[str, Any], seed: int) -> Settings:
     """The settings of an estimator with the parameters `given`. Raises RecipeError, naming the parameter."""
     names = {field.name for field in fields(Recipe)} - {"seed", "class_weight"}
     recipe = Recipe(**{name: given[name] for name in names}, seed=seed)
