@@ -213,14 +213,14 @@ def test_elsewhere_it_gets_plain_lines_and_quiet_means_quiet(place):
 
 
 def test_a_closed_test_split_stays_closed(place):
-    told = result("train", "--epochs", 1, "--no-test", "--out", "closed", cwd=place)
+    told = result("train", "--epochs", 1, "--no-open-test", "--out", "closed", cwd=place)
     assert told["test"] is None
     assert not (place / "closed" / "test-ledger.jsonl").exists()
 
 
 def test_a_second_run_finds_its_compiled_programs(tmp_path):
     kept = tmp_path / "programs"
-    words = ("train", "--epochs", "1", "--no-test")
+    words = ("train", "--epochs", "1", "--no-open-test")
     first = result(*words, cwd=tmp_path, JAX_COMPILATION_CACHE_DIR=str(kept))
     made = {path.name for path in kept.iterdir() if path.name.endswith("-cache")}
     assert any(name.startswith("jit_stretch") for name in made)
@@ -231,7 +231,7 @@ def test_a_second_run_finds_its_compiled_programs(tmp_path):
 
 def test_programs_are_kept_in_the_users_cache_folder(tmp_path):
     code = (
-        "import os; from epochal.cli.compile_cache import folder, keep_programs; keep_programs();"
+        "import os; from epochal.cli.compile_cache import enable, folder; enable();"
         "assert os.environ['JAX_COMPILATION_CACHE_DIR'] == str(folder()); print(folder())"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")} | {"XDG_CACHE_HOME": str(tmp_path)}

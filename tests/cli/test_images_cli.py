@@ -75,7 +75,7 @@ def test_pictures_are_inspected_and_drawn(place):
     assert told["example_shape"] == [16, 16]
     assert told["dtype"] == "uint8"
     assert told["divisor"] == 255
-    done = epochal("inspect", "pictures", "--size", "8x8", "--color", "rgb", "--examples", 1, cwd=place)
+    done = epochal("inspect", "pictures", "--image-size", "8x8", "--color", "rgb", "--examples", 1, cwd=place)
     assert done.returncode == 0, done.stderr
     assert "8×8×3" in done.stdout
     assert "@@" in done.stdout

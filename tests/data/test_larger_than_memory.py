@@ -282,7 +282,7 @@ def test_a_bomb_of_rows_is_refused(tmp_path, cache, monkeypatch):
     assert [path.name for path in cache.iterdir()] == ["seal.key"]
 
 
-CONVERT = "import sys, epochal; from epochal.data.sources import text_tables; text_tables._BLOCK_CELLS = 900\n"
+CONVERT = "import sys, epochal; from epochal.data.sources.tables import text_tables; text_tables._BLOCK_CELLS = 900\n"
 
 
 def test_a_conversion_that_is_killed_leaves_nothing_that_is_taken_for_whole(tmp_path, cache):

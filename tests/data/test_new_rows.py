@@ -262,7 +262,7 @@ def test_the_tutorials_file_named_again_opens_the_same_test_split(tmp_path):
     from needs import require
 
     file = require("mnist.pkl.gz")
-    words = ("--model", "logistic", "--epochs", 1, "--batch-size", 600, "--no-test")
+    words = ("--model", "logistic", "--epochs", 1, "--batch-size", 600, "--no-open-test")
     result("train", file, *words, "--out", "run", cwd=tmp_path, XDG_DATA_HOME=str(tmp_path))
     for expected in ("never opened before", "opened once before", "opened 2 times before"):
         done = command("evaluate", "run", file, cwd=tmp_path, XDG_DATA_HOME=str(tmp_path))

@@ -433,7 +433,7 @@ def test_nothing_is_said_of_sound_tables(name):
     [
         (lambda: "digits", {"label": "y"}, "label='y': is for tables, and digits is a data set known by its name"),
         (lambda: (np.ones((9, 2)), np.ones(9, int)), {"split_column": "s"}, "split_column='s': is for tables"),
-        (lambda: write(lambda i: f"{i},1,p"), {"size": "3x3", "label": "y"}, "size='3x3': is for images"),
+        (lambda: write(lambda i: f"{i},1,p"), {"image_size": "3x3", "label": "y"}, "image_size='3x3': is for images"),
         (lambda: write(lambda i: f"{i},1,p"), {"color": "rgb", "label": "y"}, "color='rgb': is for images"),
         (lambda: saved(noise(), "parquet"), {"separator": ";", "label": "y"}, "separator=';': is for text tables"),
         (lambda: noise(), {"decimal": ",", "label": "y"}, "decimal=',': is for text tables (CSV), and the source is"),

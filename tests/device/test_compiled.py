@@ -19,7 +19,7 @@ RECIPES = {
     "sgd": epochal.Recipe(learning_rate=0.1, batch_size=20),
     "sgd with penalties": epochal.Recipe(learning_rate=0.1, batch_size=20, l1=1e-3, l2=1e-2),
     "momentum": epochal.Recipe(optimizer="momentum", batch_size=16),
-    "nesterov decaying": epochal.Recipe(optimizer="nesterov", batch_size=16, schedule="decay", decay=0.5),
+    "nesterov decaying": epochal.Recipe(optimizer="nesterov", batch_size=16, schedule="inverse_time", decay=0.5),
     "adam": epochal.Recipe(optimizer="adam", batch_size=20),
     "adamw cosine": epochal.Recipe(optimizer="adamw", batch_size=20, schedule="cosine", epochs=3, weight_decay=0.1),
     "optax by value": epochal.Recipe(optimizer=optax.rmsprop(1e-3), batch_size=20),
@@ -38,7 +38,7 @@ def reference_optimizer(recipe: epochal.Recipe, steps: int) -> optax.GradientTra
     total = steps * recipe.epochs
     rate = {
         "constant": lambda step: recipe.learning_rate,
-        "decay": lambda step: recipe.learning_rate / (1 + recipe.decay * jnp.floor(step / steps)),
+        "inverse_time": lambda step: recipe.learning_rate / (1 + recipe.decay * jnp.floor(step / steps)),
         "cosine": optax.cosine_decay_schedule(recipe.learning_rate, total),
     }[recipe.schedule]
     return {

@@ -29,7 +29,7 @@ import epochal
 from conftest import blobs
 from epochal import Classifier
 from epochal.estimator import inputs
-from epochal.estimator.parameters import settled
+from epochal.estimator.parameters import checked
 
 QUICK = {"hidden": 8, "epochs": 10, "random_state": 0}
 EXACT = {"batch_size": 1000, "shuffle": "none", "dtype": "float64"} | QUICK
@@ -61,10 +61,11 @@ def test_weights_are_repetitions_where_all_rows_are_one_minibatch():
 
 def test_its_parameters_are_the_recipes_with_the_recipes_defaults():
     given = {name: parameter.default for name, parameter in inspect.signature(Classifier).parameters.items()}
-    own = {"model", "hidden", "activation", "validation_fraction", "divisor", "memory", "random_state"}
+    architecture = {"hidden", "activation", "kernels", "kernel_size"}
+    own = {"model", *architecture, "validation_fraction", "divisor", "memory", "random_state"}
     recipe = {knob.name: knob.default for knob in fields(epochal.Recipe) if knob.name != "seed"}
     assert {name: default for name, default in given.items() if name not in own} == recipe
-    assert (given["hidden"], given["activation"]) == (None, None)
+    assert {given[name] for name in architecture} == {None}
     assert Classifier()._settings().model is epochal.mlp()
 
 
@@ -122,7 +123,7 @@ def test_auto_holds_out_a_tenth_where_there_are_enough_rows(rows, held):
 def test_partial_fit_of_the_same_rows_is_fit(small, validated):
     rows = small.train.x, small.train.y
     valid = {"X_valid": small.valid.x, "y_valid": small.valid.y} if validated else {}
-    told = QUICK | {"optimizer": "momentum", "schedule": "decay", "decay": 0.1, "l1": 1e-4}
+    told = QUICK | {"optimizer": "momentum", "schedule": "inverse_time", "decay": 0.1, "l1": 1e-4}
     whole = Classifier(**told).fit(*rows, **valid)
     parts = Classifier(**told)
     for call in range(10):
@@ -345,7 +346,7 @@ def test_a_model_and_an_optimizer_of_ones_own(tmp_path):
 def test_random_state_is_the_recipes_seed_or_draws_one(monkeypatch):
     seeds = []
     monkeypatch.setattr(
-        "epochal.estimator.classifier.settled", lambda given, seed: seeds.append(seed) or settled(given, seed)
+        "epochal.estimator.classifier.checked", lambda given, seed: seeds.append(seed) or checked(given, seed)
     )
     for state in (7, np.int64(7), None, np.random.RandomState(1), np.random.RandomState(1)):
         Classifier("logistic", random_state=state)._settings()
@@ -415,7 +416,7 @@ def test_partial_fit_refuses_what_it_cannot_know():
     with pytest.raises(NotFittedError):
         made.predict(X)
     made.partial_fit(X[:1], Y[:1], classes=[0, 1, 2])
-    with pytest.raises(ValueError, match=r"classes: are 0, 1, but were 0, 1, 2 before; leave them out, or fit anew"):
+    with pytest.raises(ValueError, match=r"classes: are 0, 1, but were 0, 1, 2 before; leave them out, or fit again"):
         made.partial_fit(X, Y, classes=[0, 1])
 
 
@@ -438,7 +439,7 @@ def test_a_portion_whose_validation_finds_infinite_parameters_is_not_counted():
     with pytest.raises(epochal.DivergedError, match=r"step 3: W is not finite"):
         made.partial_fit(10 * X[:1], Y[:1], sample_weight=3e38, X_valid=X, y_valid=Y)
     np.testing.assert_array_equal(made.predict_proba(X), before)
-    assert made._increments.member.step == 2
+    assert made._partial_fit.member.step == 2
     made.partial_fit(X, Y, X_valid=X, y_valid=Y)
     assert (made.n_iter_, made.best_epoch_) == (2, 2)
 

@@ -82,7 +82,7 @@ def test_a_signal_that_python_can_only_drop_is_received_again(tmp_path):
     """Out of a garbage collection's callback, as JAX has one, nothing can be raised."""
     code = """
 import gc, os, signal, sys, time
-from epochal import signals
+from epochal.system import signals
 def callback(phase, info):
     gc.callbacks.remove(callback)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -108,7 +108,7 @@ def test_nothing_is_raised_while_something_is_imported(tmp_path):
     )
     code = """
 import sys, time
-from epochal import signals
+from epochal.system import signals
 with signals.Signals():
     try:
         import slow

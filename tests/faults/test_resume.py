@@ -89,7 +89,7 @@ def test_what_differs_is_named(small, tmp_path):
 
 
 def test_a_resumed_run_keeps_its_memory_and_its_test_split_closed(tmp_path):
-    words = ["--epochs", "3", "--memory", "400kB", "--no-test", "--out", "run"]
+    words = ["--epochs", "3", "--memory", "400kB", "--no-open-test", "--out", "run"]
     told = result("train", *words, cwd=tmp_path)
     assert told["residency"]["kind"] == "chunked"
     again = result("resume", "run", cwd=tmp_path)

@@ -25,7 +25,7 @@ from epochal.system.extras import EXTRAS
 from needs import extra
 
 TOOLS = sorted(get_args(Tool))
-RECIPE = Recipe(epochs=5, batch_size=20, learning_rate=0.5, schedule="decay", decay=0.5)
+RECIPE = Recipe(epochs=5, batch_size=20, learning_rate=0.5, schedule="inverse_time", decay=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +167,12 @@ def test_a_store_holds_the_curves_once_though_the_run_was_killed_and_repeats_upd
         log.test(test)
     series, parameters = read(tool, path)
     same(series, expected(fit.epochs, len(small.valid), test))
-    for name, value in {"model": "logistic", "batch_size": 20, "learning_rate": 0.5, "schedule": "decay"}.items():
+    for name, value in {
+        "model": "logistic",
+        "batch_size": 20,
+        "learning_rate": 0.5,
+        "schedule": "inverse_time",
+    }.items():
         assert type(value)(parameters[name]) == value
 
 
@@ -184,10 +189,14 @@ def test_a_log_that_begins_late_gets_the_whole_history(tool, tmp_path, small):
     same(series, expected(with_none, len(small.valid), test))
 
 
-@pytest.mark.parametrize("schedule", ["constant", "decay", "cosine"])
+@pytest.mark.parametrize("schedule", ["constant", "inverse_time", "cosine"])
 def test_the_learning_rate_is_that_of_the_schedule(schedule):
-    recipe = Recipe(epochs=4, learning_rate=0.3, schedule=schedule, decay=2.0 if schedule == "decay" else None)
-    plain = {"constant": 0.3, "decay": 0.3 / (1 + 2 * 1), "cosine": 0.3 * 0.5 * (1 + math.cos(math.pi * 13 / 40))}
+    recipe = Recipe(epochs=4, learning_rate=0.3, schedule=schedule, decay=2.0 if schedule == "inverse_time" else None)
+    plain = {
+        "constant": 0.3,
+        "inverse_time": 0.3 / (1 + 2 * 1),
+        "cosine": 0.3 * 0.5 * (1 + math.cos(math.pi * 13 / 40)),
+    }
     assert learning_rate(recipe, 10, 13) == pytest.approx(plain[schedule], rel=1e-6)
 
 

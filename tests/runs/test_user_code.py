@@ -43,7 +43,7 @@ import optax
 def nll(logits, y):
     return optax.softmax_cross_entropy_with_integer_labels(logits, y)
 """
-TRAIN = ("--epochs", 1, "--no-test", "--quiet")
+TRAIN = ("--epochs", 1, "--no-open-test", "--quiet")
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:

@@ -26,7 +26,7 @@ TWELVE = [
         {"patience_increase": 4.0, "learning_rate": 0.003},
         {"improvement_threshold": 0.5},
         {"learning_rate": 1e200},
-        {"epochs": 1, "improvement_threshold": None, "improvement_test": 0.1},
+        {"epochs": 1, "improvement_threshold": None, "improvement_p": 0.1},
     )
 ]
 

@@ -13,8 +13,7 @@ from epochal.data.dataset import Split
 from epochal.errors import DataError, RecipeError, RunError
 from epochal.selection import Choosing, Range, Space, Study, parse
 from epochal.selection.candidate import Candidate, Outcome, Standing, Trial, standings
-from epochal.selection.folds import folds
-from epochal.selection.options import closed
+from epochal.selection.folds import closed, folds
 from epochal.selection.packing import ALONE, BY_SEED, TOGETHER, by_clock, by_option, by_rule, groups, if_it_fits, ways
 from epochal.selection.report import csv_text, svg, text
 from epochal.selection.runner import rungs
@@ -105,7 +104,7 @@ def test_ties_go_to_the_earlier_recipe_and_the_mean_over_seeds_counts():
 
 def test_seeds_are_members_and_each_is_its_recipe_with_that_seed(small):
     recipe = replace(BASE, seed=5)
-    selected = epochal.select(epochal.mlp(4), small, recipe, seeds=3, together="always")
+    selected = epochal.select(epochal.mlp(4), small, recipe, seeds=3, vectorize="always")
     outcomes = selected.chosen.outcomes
     alone = [epochal.fit(epochal.mlp(4), small, replace(recipe, seed=5 + i)) for i in range(3)]
     assert [outcome.valid for outcome in outcomes] == [fit.best.valid for fit in alone]
@@ -247,7 +246,7 @@ def test_no_clock_decides_unless_it_is_asked_for(small, monkeypatch):
     selected = epochal.select("logistic", small, RATES[:2])
     assert asks == []
     assert not any("measured" in note for note in selected.notes)
-    selected = epochal.select("logistic", small, RATES[:2], together="measure")
+    selected = epochal.select("logistic", small, RATES[:2], vectorize="measure")
     assert asks == [2, 1]
     assert "the way of training is measured: another time near ties may rank differently" in selected.notes
 
@@ -277,13 +276,13 @@ def test_a_patience_that_cannot_run_out_is_said_where_it_is_true(small):
 @pytest.mark.parametrize(
     ("choices", "asked"),
     [
-        ({"optimizer": "adamw", "schedule": "decay"}, ["optimizer", "schedule", "weight_decay", "decay"]),
+        ({"optimizer": "adamw", "schedule": "inverse_time"}, ["optimizer", "schedule", "weight_decay", "decay"]),
         ({"optimizer": "sgd", "schedule": "constant"}, ["optimizer", "schedule"]),
         ({"optimizer": "own.py:lion"}, ["optimizer"]),
     ],
 )
 def test_a_study_is_asked_only_for_what_is_read(choices, asked):
-    axes = {"weight_decay": (1e-4, 1e-3), "decay": (0.1, 1.0), "schedule": ("constant", "decay"),
+    axes = {"weight_decay": (1e-4, 1e-3), "decay": (0.1, 1.0), "schedule": ("constant", "inverse_time"),
             "optimizer": ("sgd", "adamw", "own.py:lion")}  # fmt: skip
     study, seen = Study.__new__(Study), []  # without Optuna, which a machine may lack
     study.space = Space(axes, search_space.build, {}, search_space.unread, search_space.DECISIVE)
@@ -336,8 +335,8 @@ def test_draws_are_reproducible_spread_on_a_log_scale_and_within_bounds():
 
 
 def test_options_that_make_no_sense_are_refused(small):
-    for options, told in (({"seeds": 0}, "seeds: must be a whole number from 1"), ({"folds": 1}, "at least 2, got 1"),
-                          ({"together": "maybe"}, "auto, always, never"), ({"fold": 2}, "no option is called 'fold'"),
+    for options, told in (({"seeds": 0}, "seeds: must be at least 1, got 0"), ({"folds": 1}, "at least 2, got 1"),
+                          ({"vectorize": "maybe"}, "auto, always, never"), ({"fold": 2}, "no option is called 'fold'"),
                           ({"checkpoint_seconds": -1}, "at least 0")):  # fmt: skip
         with pytest.raises(RecipeError, match=told):
             epochal.select(epochal.logistic(), small, BASE, **options)

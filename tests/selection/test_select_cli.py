@@ -77,7 +77,7 @@ def test_the_ledger_counts_over_processes_commands_and_runs(place, selected):
 
 def test_two_runs_are_compared_on_the_same_rows(place, selected):
     first, second = Path("s") / "run", "other"
-    result("train", "--model", "logistic", "--epochs", 1, "--no-test", "--out", second, cwd=place)
+    result("train", "--model", "logistic", "--epochs", 1, "--no-open-test", "--out", second, cwd=place)
     told = result("compare", first, second, cwd=place)
     fits = [load_run(place / path) for path in (first, second)]
     assert [told["first"]["wrong"], told["second"]["wrong"]] == [fit.best.valid.wrong for fit in fits]
@@ -87,7 +87,9 @@ def test_two_runs_are_compared_on_the_same_rows(place, selected):
     opened = epochal("compare", first, second, "--open-test", cwd=place, XDG_DATA_HOME=str(place / "compared"))
     assert "test " in opened.stdout
     assert "never opened before" in opened.stdout
-    result("train", "--model", "logistic", "--epochs", 1, "--split-seed", 5, "--no-test", "--out", "far", cwd=place)
+    result(
+        "train", "--model", "logistic", "--epochs", 1, "--split-seed", 5, "--no-open-test", "--out", "far", cwd=place
+    )
     refused = epochal("compare", first, "far", cwd=place)
     assert refused.returncode == 2
     assert f"{first} and far: were trained on different data" in refused.stderr
@@ -110,10 +112,13 @@ def test_two_runs_are_compared_on_the_same_rows(place, selected):
         ),
         (("--optimizer", "foo", "--momentum", "0.5,0.9"), "optimizer: must be one of sgd"),
         (("--model", "logistic", "--hidden", "5..9", "--trials", 3), "hidden: 5..9 is not read by the model logistic"),
-        (("--batch", 3), "batch: 3 is not read without --optuna; give that as well, or leave --batch out"),
+        (
+            ("--optuna-batch", 3),
+            "optuna_batch: 3 is not read without --optuna; give that as well, or leave --optuna-batch out",
+        ),
         (("--factor", 3), "factor: 3 is not read without --halving"),
         (("--search-seed", 0), "search_seed: 0 is not read without --trials"),
-        (("--refit-steps", "0"), "refit_steps: must be a whole number from 1"),
+        (("--refit-steps", "0"), "refit_steps: must be at least 1, got 0"),
     ],
 )
 def test_bad_input_is_named(tmp_path, words, told):

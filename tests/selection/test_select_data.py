@@ -15,8 +15,8 @@ def test_halving_finds_the_grids_winner_or_one_within_a_standard_error_at_a_thir
         for rate in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
         for l2 in (1e-5, 1e-3)
     ]
-    grid = epochal.select(epochal.logistic(), data, recipes, together="always")
-    halved = epochal.select(epochal.logistic(), data, recipes, together="always", halving=True)
+    grid = epochal.select(epochal.logistic(), data, recipes, vectorize="always")
+    halved = epochal.select(epochal.logistic(), data, recipes, vectorize="always", halving=True)
     best, found = grid.chosen.score, halved.chosen.score
     p = best.wrong / best.of
     assert found.wrong - best.wrong <= (p * (1 - p) * best.of) ** 0.5

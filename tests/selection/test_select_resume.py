@@ -36,8 +36,8 @@ def _begun(data, folder, **options):
     return Session.begin(CandidateList(candidates), data, choosing, folder)
 
 
-@pytest.mark.parametrize("options", [{"together": "always"}, {"together": "never"},
-                                     {"together": "always", "halving": True, "seeds": 2, "factor": 2}])  # fmt: skip
+@pytest.mark.parametrize("options", [{"vectorize": "always"}, {"vectorize": "never"},
+                                     {"vectorize": "always", "halving": True, "seeds": 2, "factor": 2}])  # fmt: skip
 def test_stopped_after_any_stretch_it_ends_with_the_same_table_and_does_no_step_twice(small, tmp_path, steps, options):
     session = _begun(small, tmp_path / "whole", **options)
     moments = list(session.moments())
@@ -66,7 +66,7 @@ def test_the_way_that_was_taken_is_kept_whatever_the_rule_says_later(small, tmp_
     list(moments)
     session.close()
     monkeypatch.setattr("epochal.selection.runner.by_rule", None)  # whoever asks it fails
-    whole = _begun(small, tmp_path / "whole", together="always")
+    whole = _begun(small, tmp_path / "whole", vectorize="always")
     list(whole.moments())
     table = csv_text(whole.finish().standings)
     whole.close()
@@ -87,7 +87,7 @@ def test_a_loop_that_had_become_narrow_goes_on_as_narrow(small, tmp_path, monkey
         widths.append((loop.step, len(loop.together), self.alive()))
 
     monkeypatch.setattr(TrialLoop, "__init__", noted)
-    session = Session.begin(CandidateList(candidates), small, Choosing(together="always"), tmp_path / "s")
+    session = Session.begin(CandidateList(candidates), small, Choosing(vectorize="always"), tmp_path / "s")
     for _ in session.moments():
         if loops[0].step > 12:
             session.stop()

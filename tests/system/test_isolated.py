@@ -119,7 +119,7 @@ def test_no_child_stays_behind():
 PARENT = """
 import os, sys
 from pathlib import Path
-from epochal.data.sources import isolated
+from epochal.system import isolated
 sys.path[:0] = [sys.argv[1], os.path.dirname(sys.argv[1])]
 import test_isolated
 isolated.call(test_isolated.wait, sys.argv[2], where="t", memory_bytes=1 << 30, seconds=500.0)

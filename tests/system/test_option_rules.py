@@ -20,18 +20,18 @@ GIVEN = [
     ({"optimizer": "adam", "momentum": 0.9}, "momentum: 0.9 is not read by the optimizer adam"),
     ({"optimizer": "adam", "weight_decay": 0.5}, "weight_decay: 0.5 is not read by the optimizer adam; give "
      "optimizer='adamw', or leave weight_decay=… out"),
-    ({"decay": 5}, "decay: 5.0 is not read by the schedule constant; give schedule='decay'"),
+    ({"decay": 5}, "decay: 5.0 is not read by the schedule constant; give schedule='inverse_time'"),
     ({"schedule": "cosine", "decay": 5}, "decay: 5.0 is not read by the schedule cosine"),
-    ({"schedule": "decay"}, "decay: schedule='decay' needs it; give for instance decay=0.1"),
+    ({"schedule": "inverse_time"}, "decay: schedule='inverse_time' needs it; give for instance decay=0.1"),
     ({"block_rows": 9}, "block_rows: 9 is not read by the shuffle full; give shuffle='blocks'"),
-    ({"improvement_test": 0.05, "improvement_threshold": 0.9},
-     "improvement_threshold: 0.9 is not read beside improvement_test=0.05; leave improvement_threshold=… out"),
+    ({"improvement_p": 0.05, "improvement_threshold": 0.9},
+     "improvement_threshold: 0.9 is not read beside improvement_p=0.05; leave improvement_threshold=… out"),
     ({"optimizer": PLAIN, "schedule": "cosine"}, "schedule: cosine is not read by an optax transformation"),
     ({"optimizer": PLAIN, "learning_rate": 0.1}, "learning_rate: 0.1 is not read by an optax transformation, which"),
     ({"optimizer": PLAIN, "momentum": 0.1}, "momentum: 0.1 is not read by an optax transformation"),
     ({"optimizer": PLAIN, "weight_decay": 0.1}, "weight_decay: 0.1 is not read by an optax transformation"),
     ({"optimizer": PLAIN, "decay": 0.1}, "decay: 0.1 is not read by an optax transformation"),
-    ({"optimizer": "mine.py:lion", "schedule": "decay"}, "mine.py:lion, which brings its own"),
+    ({"optimizer": "mine.py:lion", "schedule": "inverse_time"}, "mine.py:lion, which brings its own"),
 ]  # fmt: skip
 
 
@@ -47,14 +47,14 @@ def test_a_recipe_refuses_what_it_would_not_read(given, words):
     [
         ({}, {"learning_rate": 0.1, "schedule": "constant", "improvement_threshold": 0.995}),
         (
-            {"optimizer": "nesterov", "shuffle": "blocks", "improvement_test": 0.1},
+            {"optimizer": "nesterov", "shuffle": "blocks", "improvement_p": 0.1},
             {"learning_rate": 0.01, "schedule": "constant", "momentum": 0.9, "block_rows": 1024},
         ),
         (
-            {"optimizer": "adamw", "schedule": "decay", "decay": 0, "improvement_test": 0.1},
-            {"learning_rate": 0.001, "schedule": "decay", "decay": 0.0, "weight_decay": 1e-4},
+            {"optimizer": "adamw", "schedule": "inverse_time", "decay": 0, "improvement_p": 0.1},
+            {"learning_rate": 0.001, "schedule": "inverse_time", "decay": 0.0, "weight_decay": 1e-4},
         ),
-        ({"optimizer": PLAIN, "improvement_test": 0.1}, {}),
+        ({"optimizer": PLAIN, "improvement_p": 0.1}, {}),
     ],
 )
 def test_a_recipe_holds_what_is_read_with_its_default_and_nothing_else(given, read):
@@ -70,8 +70,8 @@ def test_a_recipe_holds_what_is_read_with_its_default_and_nothing_else(given, re
     [
         (("--momentum", 0.9), "momentum: 0.9 is not read by the optimizer sgd; give --optimizer momentum or "
          "--optimizer nesterov, or leave --momentum out"),
-        (("--decay", 0.5), "decay: 0.5 is not read by the schedule constant; give --schedule decay"),
-        (("--schedule", "decay"), "decay: --schedule decay needs it; give for instance --decay 0.1"),
+        (("--decay", 0.5), "decay: 0.5 is not read by the schedule constant; give --schedule inverse_time"),
+        (("--schedule", "inverse_time"), "decay: --schedule inverse_time needs it; give for instance --decay 0.1"),
         (("--optimizer", "own.py:lion", "--momentum", 0.5), "own.py:lion, which brings its own; give --opt"),
         (("--model", "logistic", "--hidden", 7), "hidden: 7 is not read by the model logistic; give --model mlp or "
          "--model lenet, or leave --hidden out"),
@@ -88,13 +88,14 @@ def test_the_command_line_refuses_them_too(tmp_path, command_name, words, told):
 
 
 def test_a_runs_file_is_taken_back_and_an_option_that_contradicts_it_is_refused(tmp_path):
-    words = ("--optimizer", "momentum", "--hidden", "8x4", "--epochs", 1, "--class-weight", "3=2,4=0.5", "--no-test")
+    words = ("--optimizer", "momentum", "--hidden", "8x4", "--epochs", 1, "--class-weight", "3=2,4=0.5")
+    words = (*words, "--no-open-test")
     first = result("train", *words, "--out", "a", cwd=tmp_path)
     text = (tmp_path / "a" / "recipe.toml").read_text()
     assert "momentum = 0.9" in text
     assert "weight_decay" not in text
     assert "block_rows" not in text
-    again = result("train", "--config", "a/recipe.toml", "--no-test", "--out", "b", cwd=tmp_path)
+    again = result("train", "--config", "a/recipe.toml", "--no-open-test", "--out", "b", cwd=tmp_path)
     assert again["parameters_sha256"] == first["parameters_sha256"]
     done = command("train", "--config", "a/recipe.toml", "--optimizer", "adam", cwd=tmp_path)
     assert done.returncode == 2
@@ -127,7 +128,7 @@ def test_a_recipe_that_is_replaced_hands_no_default_on():
     base = Recipe()
     assert replace(base, optimizer="adam").learning_rate == 0.001
     assert replace(base, optimizer=optax.adam(1e-3)).learning_rate is None
-    assert replace(base, improvement_test=0.05).improvement_threshold is None
+    assert replace(base, improvement_p=0.05).improvement_threshold is None
     assert Recipe.from_dict(base.to_dict() | {"optimizer": "adam"}) == Recipe(optimizer="adam")
     with pytest.raises(RecipeError, match="learning_rate"):
         replace(Recipe(learning_rate=0.1), optimizer=optax.adam(1e-3))

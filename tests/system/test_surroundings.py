@@ -10,7 +10,7 @@ from commands import epochal, result
 from epochal.system import environment
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs the affinity of processes")
-WORDS = ["--model", "logistic", "--epochs", "2", "--no-test", "--out"]
+WORDS = ["--model", "logistic", "--epochs", "2", "--no-open-test", "--out"]
 
 
 @LINUX

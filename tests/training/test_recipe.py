@@ -1,15 +1,27 @@
+import ast
+import inspect
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import optax
 import pytest
 
+import epochal
 from epochal import Recipe, RecipeError
-from epochal.training.optimizers import DIRECTIONS
+from epochal.selection.packing import NUMBERS
 from epochal.training.optimizers import SCHEDULES as MADE
-from epochal.training.recipe import _CHOICES
+from epochal.training.optimizers import Hyperparameters
+from epochal.training.recipe import OPTIMIZERS, Dtype, OptimizerName, Schedule, Shuffle
+
+_CHOICES = {
+    "optimizer": get_args(OptimizerName),
+    "schedule": get_args(Schedule),
+    "shuffle": get_args(Shuffle),
+    "dtype": get_args(Dtype),
+}
 
 BY_VALUE = {
     "loss": [(3, "FILE.py:NAME"), ("smooth", "FILE.py:NAME"), ("loss.py:", "FILE.py:NAME"), ("a.txt:f", "a function")],
@@ -64,8 +76,7 @@ def test_the_effective_recipe_makes_itself_again():
 
 def test_every_named_optimizer_has_a_rate_and_a_direction():
     for name in _CHOICES["optimizer"]:
-        assert Recipe(optimizer=name).learning_rate > 0
-    assert set(DIRECTIONS) == set(_CHOICES["optimizer"])
+        assert Recipe(optimizer=name).learning_rate == OPTIMIZERS[name].rate > 0
     assert set(MADE) == set(_CHOICES["schedule"])
 
 
@@ -98,15 +109,25 @@ def test_references_become_absolute_so_that_a_run_is_found_from_anywhere(tmp_pat
 
 
 def test_every_field_is_documented_for_the_command_line():
-    import ast
-    import inspect
-
     from epochal.training import recipe
 
-    body = next(n for n in ast.parse(inspect.getsource(recipe)).body if isinstance(n, ast.ClassDef)).body
+    body = next(n for n in ast.parse(inspect.getsource(recipe)).body if getattr(n, "name", "") == "Recipe").body
     documented = {
         a.target.id
         for a, b in pairwise(body)
         if isinstance(a, ast.AnnAssign) and isinstance(b, ast.Expr) and isinstance(b.value, ast.Constant)
     }
     assert documented == {knob.name for knob in fields(Recipe)}
+
+
+def test_an_optimizer_and_a_number_of_its_own_are_declared_in_one_file():
+    source = Path(epochal.__file__).parent
+    for word in ("adamw", "momentum", "weight_decay"):
+        using = set()
+        for path in source.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if word in (getattr(node, name, None) for name in ("id", "attr", "arg", "name", "value")):
+                    using.add(path.relative_to(source).as_posix())
+        assert using == {"training/recipe.py"}, word
+    assert {"momentum", "weight_decay"} < set(Hyperparameters._fields) & set(NUMBERS)
+    assert {"momentum", "weight_decay"} < set(inspect.signature(epochal.Classifier).parameters)

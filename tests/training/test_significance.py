@@ -49,8 +49,8 @@ def test_small_improvements_add_up():
 
 
 def test_the_level_is_a_hyper_parameter():
-    assert Recipe(improvement_test=0.05).to_dict()["improvement_test"] == 0.05
-    assert "improvement_test" not in Recipe().to_dict()
-    with pytest.raises(RecipeError, match=r"improvement_test: must be below 1, got 1"):
-        Recipe(improvement_test=1)
+    assert Recipe(improvement_p=0.05).to_dict()["improvement_p"] == 0.05
+    assert "improvement_p" not in Recipe().to_dict()
+    with pytest.raises(RecipeError, match=r"improvement_p: must be below 1, got 1"):
+        Recipe(improvement_p=1)
     assert np.isfinite(improvement(10_000, 9_999))

@@ -19,11 +19,11 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from epochal import __version__
-from epochal.cli.compile_cache import keep_programs
-from epochal.cli.conversion import converted, usage
+from epochal.cli.compile_cache import enable as enable_compile_cache
+from epochal.cli.conversion import convert, usage
 from epochal.cli.streams import OutputError, guarded
 from epochal.errors import DataWarning, EpochalError, speak_of_options, speaks_of_options
-from epochal.system.option_rules import UnreadError
+from epochal.system.options import UnreadError
 from epochal.system.signals import Interrupted, listening
 
 app = App(
@@ -31,7 +31,7 @@ app = App(
     help="Train classifiers with the data set resident on the device. Start with: epochal train",
     version=__version__,
     result_action="return_value",
-    default_parameter=Parameter(negative_iterable=(), converter=converted),
+    default_parameter=Parameter(negative_iterable=(), converter=convert),
 )
 COMMANDS = (
     "train", "select", "resume", "evaluate", "compare", "predict", "inspect", "export", "reproduce", "bench", "doctor",
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _outcome(words: list[str]) -> tuple[int, str | None]:
-    """Exit code, and what is to be said besides what was said."""
+    """The exit code, and the message of an error."""
     before = speaks_of_options()
     try:
         return _run(words), None
@@ -80,14 +80,14 @@ def _outcome(words: list[str]) -> tuple[int, str | None]:
         with listening() as signals:
             return signal.code, signals.meaning
     except OutputError as error:  # a reader that has left wants no more
-        told = f"standard output cannot be written: {error}; what the command has stored is whole"
-        return (0, None) if error.left else (IO_ERROR, told)
+        reason = f"standard output cannot be written: {error}; what the command has stored is whole"
+        return (0, None) if error.left else (IO_ERROR, reason)
     except MemoryError:
         return 2, "the memory of this machine does not suffice; take fewer rows or smaller layers"
     except Exception:
         return _unexpected()
     finally:
-        speak_of_options(before)  # a program that calls a command is told of Python's parameters again
+        speak_of_options(before)  # a program that calls a command reads of Python's parameters again
 
 
 def _unexpected() -> tuple[int, str]:
@@ -102,7 +102,7 @@ def _run(words: list[str]) -> int:
     warnings.simplefilter("ignore", DataWarning)  # what they say is among the notes, which every command prints
     _check_place()
     app.config = _config(words)
-    keep_programs()
+    enable_compile_cache()
     if not words or words[0].startswith("-"):
         app.resolved_commands()  # the overview says what each is for
     code = app(words, exit_on_error=False, print_error=False) or 0
@@ -127,15 +127,15 @@ def _check_place() -> None:
 
 
 def _of_platform() -> str | None:
-    """What is to be said where JAX does not start on the platform that JAX_PLATFORMS wants."""
+    """The message where JAX does not start on the platform of JAX_PLATFORMS."""
     wanted = os.environ.get("JAX_PLATFORMS")
     if not wanted or "jax" not in sys.modules:
         return None
     try:
         sys.modules["jax"].devices()
     except Exception as error:  # of whatever kind a plugin has
-        told = str(error).partition("\n")[0] or "it has no such device here, or lacks the plugin"
-        return f"JAX_PLATFORMS={wanted}: JAX does not start: {told}\nunset it, or ask: epochal doctor"
+        reason = str(error).partition("\n")[0] or "it has no such device here, or lacks the plugin"
+        return f"JAX_PLATFORMS={wanted}: JAX does not start: {reason}\nunset it, or ask: epochal doctor"
     return None
 
 
@@ -157,10 +157,10 @@ def _config(words: list[str]) -> tuple[Any, ...]:
     if not Path(path).is_file():
         raise EpochalUsage(f"--config {path}: there is no such file; a run folder's recipe.toml is one")
     try:
-        told = tomllib.loads(Path(path).read_bytes().decode())
+        content = tomllib.loads(Path(path).read_bytes().decode())
     except (OSError, ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise EpochalUsage(f"--config {path}: cannot be read as TOML: {error}") from None
-    for name, value in told.items():
+    for name, value in content.items():
         for one in value if isinstance(value, list) else [value]:
             if not isinstance(one, str | int | float) or "\0" in str(one):
                 raise EpochalUsage(f"--config {path}: {name}: must be a text, a number, true or false, got {one!r}")

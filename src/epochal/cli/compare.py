@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from epochal.cli.options import Flag
+from epochal.cli.options import Flag, Json, Trust
 
 
-def compare(first: Path, second: Path, *, open_test: Flag = False, trust: Flag = False, json: Flag = False) -> int:
+def compare(first: Path, second: Path, *, open_test: Flag = False, trust: Trust = False, json: Json = False) -> int:
     """Compare two runs on the same rows by McNemar's exact test.
 
     Parameters
@@ -16,10 +16,6 @@ def compare(first: Path, second: Path, *, open_test: Flag = False, trust: Flag =
         Another run folder, trained on the same data.
     open_test
         Compare on the test split, in place of the validation split; the ledgers keep that both opened it.
-    trust
-        Execute code that the runs keep and that no run of yours has written.
-    json
-        Print one JSON object on standard output.
 
     """
     from epochal.cli import output
@@ -27,14 +23,14 @@ def compare(first: Path, second: Path, *, open_test: Flag = False, trust: Flag =
     from epochal.training import ledger
 
     split = "test" if open_test else "validation"
-    found = compare_runs(first, second, test=open_test, trust=trust)
+    comparison = compare_runs(first, second, test=open_test, trust=trust)
     if json:
-        output.print_json({"runs": [str(first), str(second)], "split": split} | found.to_json())
+        output.print_json({"runs": [str(first), str(second)], "split": split} | comparison.to_json())
         return 0
-    print(f"{output.describe_score(split, found.first)}   {first}")
-    print(f"{output.describe_score(split, found.second)}   {second}")
-    print(f"wrong by both {found.both:,}, by the first alone {found.first_alone:,}, by the second alone "
-          f"{found.second_alone:,}; McNemar's exact p = {found.p:.3g}")  # fmt: skip
+    print(f"{output.describe_score(split, comparison.first)}   {first}")
+    print(f"{output.describe_score(split, comparison.second)}   {second}")
+    print(f"wrong by both {comparison.both:,}, by the first alone {comparison.first_alone:,}, by the second alone "
+          f"{comparison.second_alone:,}; McNemar's exact p = {comparison.p:.3g}")  # fmt: skip
     if open_test:
         entries = ledger.entries(first)
         print(f"The test split of these data was {ledger.told(ledger.openings(entries[-1]['data']) - 2)}.")

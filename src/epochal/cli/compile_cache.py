@@ -18,13 +18,13 @@ from epochal.system.cache_folder import Folder
 MOST_BYTES = 1 << 30
 
 
-def keep_programs() -> None:
-    """Have JAX, which is not imported yet, keep compiled programs. A setting of the user's own stays as it is."""
+def enable() -> None:
+    """Enable the cache before JAX is imported. What the user has set stays as it is."""
     environment = os.environ
     if "JAX_COMPILATION_CACHE_DIR" not in environment:
         try:
-            environment["JAX_COMPILATION_CACHE_DIR"] = str(_own_folder())
-        except (RuntimeError, OSError, DataError):  # no home, or a folder of others: everything is compiled anew
+            environment["JAX_COMPILATION_CACHE_DIR"] = str(_create_folder())
+        except (RuntimeError, OSError, DataError):  # no home, or a folder of others: everything is compiled again
             return
         environment.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(MOST_BYTES))
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -34,7 +34,7 @@ def keep_programs() -> None:
             _sweep(Path(environment["JAX_COMPILATION_CACHE_DIR"]))
 
 
-def _own_folder() -> Path:
+def _create_folder() -> Path:
     """The folder, made for this user alone: a program of another's is executed. Raises OSError, DataError."""
     place = folder()
     with Folder.opened(place, make=True):
@@ -42,7 +42,7 @@ def _own_folder() -> Path:
 
 
 def _sweep(programs: Path) -> None:
-    """Remove what a killed process has half written: JAX would complain of it for ever.
+    """Remove what a killed process has half written: JAX would warn of it in every later run.
 
     Where its cache has a limit, JAX writes `NAME-cache`, then `NAME-atime`, under a lock, and wants both of each.
     """
@@ -60,6 +60,6 @@ def _sweep(programs: Path) -> None:
 
 
 def folder() -> Path:
-    """Where they are kept: a folder for each kind of processor, as machines of several kinds may share a home."""
+    """The folder of the programs: one for each kind of processor, as machines of several kinds may share a home."""
     kind = hashlib.sha256(f"{platform.machine()} {surroundings.features()}".encode()).hexdigest()[:12]
     return user_cache_path("epochal", appauthor=False) / "programs" / kind

@@ -7,7 +7,7 @@ from typing import Any, Union, get_args, get_origin
 import cyclopts
 
 
-def converted(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+def convert(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
     """The value of an option of type `kind`. Raises ValueError, which becomes an error of usage."""
     # Cyclopts would round 1.5 to a whole number, and name the types of Python in its errors.
     only = [of for of in get_args(kind) if of is not NoneType] if get_origin(kind) in (Union, UnionType) else [kind]
@@ -21,7 +21,7 @@ def converted(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
 
 
 def usage(error: cyclopts.CycloptsError) -> str:
-    """What is said of an error of usage."""
+    """The message of an error of usage."""
     if isinstance(error, cyclopts.CoercionError) and error.target_type is bool and error.token:
         return f"Invalid value for {error.token.keyword}: must be true or false, got {error.token.value!r}"
     return str(error)

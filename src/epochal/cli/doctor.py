@@ -8,18 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from epochal.cli.options import Flag
+from epochal.cli.options import Json
 
 
-def doctor(*, json: Flag = False) -> int:
-    """Say what epochal finds on this machine: versions, devices, memory, caches, extras, and what is amiss.
-
-    Parameters
-    ----------
-    json
-        Print one JSON object on standard output.
-
-    """
+def doctor(*, json: Json = False) -> int:
+    """Say what epochal finds on this machine: versions, devices, memory, caches, extras, and what is wrong."""
     from epochal.cli import output
     from epochal.runs.versions import installed
     from epochal.system import extras
@@ -29,7 +22,7 @@ def doctor(*, json: Flag = False) -> int:
     versions = installed()
     gpus = graphics_cards()
     advice = diagnose(gpus, devices, extras.missing("cuda"))
-    told = {
+    report = {
         "versions": versions,
         "devices": devices,
         "gpus": gpus,
@@ -39,28 +32,28 @@ def doctor(*, json: Flag = False) -> int:
         "advice": ([f"JAX does not start: {trouble}"] if trouble else []) + advice,
     }
     if json:
-        output.print_json(told)
+        output.print_json(report)
         return 0
     for name, version in versions.items():
         print(f"{name:<12} {version}")
     for device in devices:
         free = f", {format_bytes(device['free_bytes'])} free" if device["free_bytes"] is not None else ""
         print(f"{'device':<12} {device['platform']}: {device['kind']}{free}")
-    print(f"{'memory':<12} {format_bytes(told['memory_bytes'])} free for this process")
-    for name, cache in told["caches"].items():
+    print(f"{'memory':<12} {format_bytes(report['memory_bytes'])} free for this process")
+    for name, cache in report["caches"].items():
         size = format_bytes(cache["bytes"]) if cache["bytes"] is not None else "not there yet"
         size += f"; cannot be read: {cache['trouble']}" if cache["trouble"] else ""
         print(f"{'cache':<12} {name}: {cache['path'] or 'off'}{f' ({size})' if cache['path'] else ''}")
-    for name, lacking in told["extras"].items():
+    for name, lacking in report["extras"].items():
         state = f"needs {', '.join(lacking)}: {extras.install(name)}" if lacking else "there"
         print(f"{'extra':<12} {name}: {state}")
-    for line in told["advice"]:
+    for line in report["advice"]:
         print(f"{'!':<12} {line}")
     return 0
 
 
 def diagnose(gpus: list[str], devices: list[dict[str, Any]], lacking: list[str]) -> list[str]:
-    """What is amiss: a GPU of the machine that JAX does not see, and why."""
+    """Advice where the machine has a GPU that JAX does not see."""
     if not gpus or any(device["platform"] != "cpu" for device in devices):
         return []
     from epochal.system import extras
@@ -75,7 +68,7 @@ def diagnose(gpus: list[str], devices: list[dict[str, Any]], lacking: list[str])
 
 
 def graphics_cards() -> list[str]:
-    """The NVIDIA GPUs of the machine, as its driver tells."""
+    """The NVIDIA GPUs of the machine, by its driver."""
     if (program := shutil.which("nvidia-smi")) is None:
         return []
     query = [program, "--query-gpu=name", "--format=csv,noheader"]
@@ -90,10 +83,10 @@ def _devices() -> tuple[list[dict[str, Any]], str]:
     import jax
 
     try:
-        found = jax.devices()
+        devices = jax.devices()
     except Exception as error:  # a platform that was asked for is not there; of whatever kind its plugin has
         return [], str(error).partition("\n")[0] or type(error).__name__
-    return [{"platform": d.platform, "kind": d.device_kind, "free_bytes": _free(d)} for d in found], ""
+    return [{"platform": d.platform, "kind": d.device_kind, "free_bytes": _free(d)} for d in devices], ""
 
 
 def _free(device: Any) -> int | None:
@@ -111,11 +104,11 @@ def _caches() -> dict[str, dict[str, Any]]:
     paths: dict[str, Path | None] = {"data sets": None, "compiled programs": Path(compiled) if compiled else None}
     with suppress(DataError):  # a user without a home
         paths["data sets"] = cache_folder()
-    found: dict[str, dict[str, Any]] = {}
+    caches: dict[str, dict[str, Any]] = {}
     for name, path in paths.items():
         size, trouble = _size(path) if path else (None, "")
-        found[name] = {"path": str(path) if path else None, "bytes": size, "trouble": trouble}
-    return found
+        caches[name] = {"path": str(path) if path else None, "bytes": size, "trouble": trouble}
+    return caches
 
 
 def _size(path: Path) -> tuple[int | None, str]:

@@ -3,31 +3,26 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from epochal.cli.code import Code
-from epochal.cli.options import Flag, Flat
+from epochal.cli.options import Code, Flat, Json, RunPath
 
 
 def export(
-    run: Path,
+    run: RunPath,
     *,
     format: Literal["onnx", "stablehlo", "safetensors", "numpy"],
     out: Path | None = None,
     code: Annotated[Code, Flat] = Code(),
-    json: Flag = False,
+    json: Json = False,
 ) -> int:
     """Write a run's best model for other programs, and check it on the data: class names and preprocessing go along.
 
     Parameters
     ----------
-    run
-        A run folder.
     format
         onnx: a file for onnxruntime and others. stablehlo: a folder for jax.export. safetensors: a file of the
         parameters. numpy: a folder with predict.py, which needs NumPy alone.
     out
         Where to write; left out: RUN/export.
-    json
-        Print one JSON object on standard output.
 
     """
     from dataclasses import asdict
@@ -35,7 +30,7 @@ def export(
     from epochal.cli import output
     from epochal.export import exporting
 
-    exported = exporting.export(run, format, out, model=code.chosen(), trust=code.trust)
+    exported = exporting.export(run, format, out, model=code.reference, trust=code.trust)
     check = exported.check
     if json:
         output.print_json(

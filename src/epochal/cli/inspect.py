@@ -1,8 +1,8 @@
 """`epochal inspect`."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from epochal.cli.options import Flag, Flat, amount
+from epochal.cli.options import Json, LoadOptions, Memory, amount
 from epochal.data.options import Reading
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ def inspect(
     data: str,
     *,
     examples: int = 3,
-    reading: Annotated[Reading, Flat] = Reading(),
-    memory: str | None = None,
-    json: Flag = False,
+    reading: LoadOptions = Reading(),
+    memory: Memory = None,
+    json: Json = False,
 ) -> int:
     """Say what a data set holds and what it would take to train on it here.
 
@@ -30,10 +30,6 @@ def inspect(
         A file, a folder, or a name.
     examples
         How many train examples to draw, where they are images.
-    memory
-        What the rows may take on the device, like 2GB; left out: what it has free.
-    json
-        Print one JSON object on standard output.
 
     """
     from epochal.cli import output
@@ -46,15 +42,15 @@ def inspect(
     dataset = load(data, reading)
     granted = amount(memory, "--memory") or granted_bytes()
     residency = scoring(len(dataset.train), dataset.train.row_bytes, granted)
+    summary = _summary(dataset)
     if json:
-        output.print_json(_told(dataset) | {"residency": ResidencyRecord.of(residency)._asdict()})
+        output.print_json(summary | {"residency": ResidencyRecord.of(residency)._asdict()})
         return 0
     print(output.describe_data(dataset))
-    for name, told in _told(dataset)["splits"].items():
-        print(
-            f"{name:<6} {told['rows']:>9,} rows   range {told['least']:g} to {told['most']:g}, mean {told['mean']:.4g}"
-        )
-    print(_class_table(dataset))
+    for name, split in summary["splits"].items():
+        values = f"range {split['least']:g} to {split['most']:g}, mean {split['mean']:.4g}"
+        print(f"{name:<6} {split['rows']:>9,} rows   {values}")
+    print(_class_table(dataset, summary))
     if dataset.preprocessing:
         print("\n".join(column_lines(dataset)))
     print(f"features are divided by {dataset.divisor:g}; fingerprint {dataset.fingerprint[:16]}…")
@@ -66,7 +62,7 @@ def inspect(
     return 0
 
 
-def _told(dataset: "Dataset") -> dict[str, Any]:
+def _summary(dataset: "Dataset") -> dict[str, Any]:
     import numpy as np
 
     from epochal.data.rows import blocks
@@ -95,10 +91,10 @@ def _told(dataset: "Dataset") -> dict[str, Any]:
     }
 
 
-def _class_table(dataset: "Dataset") -> str:
+def _class_table(dataset: "Dataset", summary: dict[str, Any]) -> str:
     from epochal.data.table import shown
 
-    counts = [told["class_counts"] for told in _told(dataset)["splits"].values()]
+    counts = [split["class_counts"] for split in summary["splits"].values()]
     lines = [f"{'class':<20} {'train':>9} {'valid':>9} {'test':>9}"]
     for i, name in enumerate(dataset.classes[:_MOST_CLASSES]):
         lines.append(f"{shown(name, 20):<20} {counts[0][i]:>9,} {counts[1][i]:>9,} {counts[2][i]:>9,}")
@@ -129,8 +125,8 @@ def column_lines(dataset: "Dataset") -> list[str]:
         lines.append(f"{shown(plan.name, 24):<24} {plan.kind:<9} {becomes}{missing}")
         begin = end
     reading = dataset.reading
-    told = {"label": reading.label, "split": reading.split_column, "group": reading.group, "time": reading.time}
-    lines += [f"{shown(name, 24):<24} {role:<9} not a feature" for role, name in told.items() if name]
+    columns = {"label": reading.label, "split": reading.split_column, "group": reading.group, "time": reading.time}
+    lines += [f"{shown(name, 24):<24} {role:<9} not a feature" for role, name in columns.items() if name]
     return lines + [f"{shown(name, 24):<24} {'left out':<9} not a feature" for name in reading.drop]
 
 

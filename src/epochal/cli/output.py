@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from epochal.training.fitted import Fit
 
 
-class Speaker:
-    """Prints lines on standard error, unless it is to be quiet."""
+class Printer:
+    """Prints lines on standard error, unless it is quiet."""
 
     def __init__(self, *, quiet: bool):
         self.quiet = quiet
 
     def __call__(self, line: str) -> None:
-        """Say one line, or several."""
         if not self.quiet:
             print(line, file=sys.stderr)
 
@@ -63,7 +62,7 @@ def finish(
     quiet: bool,
 ) -> int:
     """Run the training of `folder` to its end, score the test split, say the outcome; returns the exit code."""
-    from epochal.cli.progress import watch
+    from epochal.cli.progress import TrainingLine, watch
     from epochal.runs.loggers import Log
     from epochal.training import ledger
 
@@ -71,10 +70,10 @@ def finish(
     # Whatever happens on the way, the state is saved before the folder is let go of.
     with folder, Log(path, training, log) as told, closing(folder.moments()) as moments:
         try:
-            watch(told.follow(moments), training, quiet=quiet)
+            watch(told.follow(moments), TrainingLine(training), quiet=quiet)
             with signals.raising():
                 fit = training.fit(path)
-                test, before = (None, 0) if folder.options.no_test else tested(fit)
+                test, before = tested(fit) if folder.options.open_test else (None, 0)
             if test is not None:
                 told.test(test)
         except DivergedError as error:
@@ -161,9 +160,9 @@ def _baselines(fit: "Fit", test: Score | None) -> dict[str, Any]:
     return of | {"remarks": said}
 
 
-def print_json(told: dict[str, Any]) -> None:
-    """The one JSON object of a command, on standard output."""
-    print(json.dumps(told))
+def print_json(content: dict[str, Any]) -> None:
+    """Print the one JSON object of a command on standard output."""
+    print(json.dumps(content))
 
 
 def outcome(fit: "Fit", residency: "Residency", test: Score | None, seconds: dict[str, float]) -> dict[str, Any]:

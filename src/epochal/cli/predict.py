@@ -3,29 +3,26 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from epochal.cli.code import Code
-from epochal.cli.options import Flag, Flat
+from epochal.cli.options import Code, Flag, Flat, Json, LoadOptions, RunPath
 from epochal.data.options import Reading
 from epochal.errors import RecipeError
 
 
 def predict(
-    run: Path,
+    run: RunPath,
     data: str,
     *,
     split: Literal["all", "train", "valid", "test"] = "all",
     out: Path | None = None,
     escape_formulas: Flag = False,
     code: Annotated[Code, Flat] = Code(),
-    reading: Annotated[Reading, Flat] = Reading(),
-    json: Flag = False,
+    reading: LoadOptions = Reading(),
+    json: Json = False,
 ) -> int:
     """Predict the class of every row, with all classes' probabilities.
 
     Parameters
     ----------
-    run
-        A run folder.
     data
         Features in any form that train reads; labels, if there are any, are not looked at.
     split
@@ -35,8 +32,6 @@ def predict(
         predictions are replaced.
     escape_formulas
         In CSV: an apostrophe before a class that a spreadsheet would take for a formula (it begins with = + - or @).
-    json
-        Print one JSON object on standard output, about what was written.
 
     """
     from epochal.cli import output, predictions
@@ -49,7 +44,7 @@ def predict(
         predictions.check_place(out, (data, reading.valid, reading.test, reading.labels))
         if escape_formulas and out.suffix != ".csv":
             raise RecipeError(f"--escape-formulas: is of CSV alone, and --out is {out}; leave it out")
-    fit = load_run(run, model=code.chosen(), trust=code.trust)
+    fit = load_run(run, model=code.reference, trust=code.trust)
     rows, notes = predicted_rows(fit, data, split, reading)
     for note in notes:
         output.say(f"note: {note}")

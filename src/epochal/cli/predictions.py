@@ -97,8 +97,8 @@ def _no_formula(name: str) -> str:
 
 def _json_lines(p: Any, classes: Sequence[str]) -> Iterator[str]:
     for row, (label, ps) in enumerate(zip(p.argmax(axis=1).tolist(), p.tolist(), strict=True)):
-        told = {"row": row, "class": classes[label], "probabilities": dict(zip(classes, ps, strict=True))}
-        yield json.dumps(told) + "\n"
+        line = {"row": row, "class": classes[label], "probabilities": dict(zip(classes, ps, strict=True))}
+        yield json.dumps(line) + "\n"
 
 
 def _npz(p: Any, classes: Sequence[str]) -> bytes:
@@ -121,8 +121,8 @@ def _check_folder(out: Path) -> None:
 
 def _unwritable(out: Path, error: OSError) -> RecipeError:
     where = "" if out.parent.is_dir() else f": there is no folder {out.parent}"
-    told = where or f": {error.strerror or error}"
-    return RecipeError(f"--out {out}: cannot be written{told}; nothing was computed")
+    reason = where or f": {error.strerror or error}"
+    return RecipeError(f"--out {out}: cannot be written{reason}; nothing was computed")
 
 
 def _kind(mode: int) -> str:

@@ -1,9 +1,9 @@
 """`epochal reproduce`."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from epochal.cli.options import Flag, Flat
+from epochal.cli.options import Json, LoadOptions, Quiet
 from epochal.data.options import Reading
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ def reproduce(
     data: str = "mnist",
     *,
     epochs: int | None = None,
-    reading: Annotated[Reading, Flat] = Reading(),
-    json: Flag = False,
-    quiet: Flag = False,
+    reading: LoadOptions = Reading(),
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Train with a tutorial's settings and set the result beside the published one.
 
@@ -29,14 +29,10 @@ def reproduce(
         The tutorials' mnist.pkl.gz, or mnist by name.
     epochs
         Stop after so many epochs, before the published number.
-    json
-        Print one JSON object on standard output, at the end.
-    quiet
-        No progress on standard error.
 
     """
     from epochal.cli import output
-    from epochal.cli.progress import watch
+    from epochal.cli.progress import TrainingLine, watch
     from epochal.data.loading import load
     from epochal.reports.tutorials import PUBLISHED
     from epochal.training import training
@@ -46,7 +42,7 @@ def reproduce(
     cut = published.cut(dataset)
     recipe = published.recipe if epochs is None else replace(published.recipe, epochs=epochs)
     fitting = training.train(published.model, cut, recipe)
-    watch(fitting.moments(), fitting, quiet=quiet or json)
+    watch(fitting.moments(), TrainingLine(fitting), quiet=quiet or json)
     fit = fitting.fit()
     test = fit.test()
     whole = {"valid": fit.score(dataset.valid), "test": fit.score(dataset.test)}

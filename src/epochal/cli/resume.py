@@ -4,8 +4,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from epochal.cli.code import Code
-from epochal.cli.options import Flag, Flat, Tools, amount
+from epochal.cli.options import Code, Flag, Flat, Json, Log, Memory, Quiet, amount
 from epochal.errors import RecipeError
 
 
@@ -14,10 +13,10 @@ def resume(
     *,
     code: Annotated[Code, Flat] = Code(),
     strict: Flag = False,
-    memory: str | None = None,
-    log: Tools = (),
-    json: Flag = False,
-    quiet: Flag = False,
+    memory: Memory = None,
+    log: Log = (),
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Go on with a run or a selection that was interrupted or killed, to the bits of one that was not.
 
@@ -28,14 +27,6 @@ def resume(
     strict
         Refuse where another machine, core count, version or setting of JAX may change bits, or a file of the model has
         changed.
-    memory
-        What the rows may take on the device, like 2GB; left out: what they might before.
-    log
-        A tool that the curves go to, besides those that the run had.
-    json
-        Print one JSON object on standard output, at the end.
-    quiet
-        No progress on standard error.
 
     """
     from epochal.cli import output
@@ -44,21 +35,21 @@ def resume(
     with listening() as signals:
         begun = time.perf_counter()
         if (run / "selection.json").is_file():
-            from epochal.cli.select import taken_up as selection
+            from epochal.cli.select import resume as resume_selection
 
             if code.model is not None:
-                raise RecipeError("--model: a selection has models of its own; leave it out, or select anew")
-            return selection(run, signals, strict=strict, trust=code.trust, as_json=json, quiet=quiet)
+                raise RecipeError("--model: a selection has models of its own; leave it out, or select again")
+            return resume_selection(run, signals, strict=strict, trust=code.trust, as_json=json, quiet=quiet)
         from epochal.runs import loggers
-        from epochal.runs.run import resume as taken_up
+        from epochal.runs.run import resume as resume_run
 
         log = tuple(dict.fromkeys([*loggers.kept(run, trusted=code.trust), *log]))  # pyrefly: ignore
         loggers.check(log)
         memory_bytes = amount(memory, "--memory")
-        resumed = taken_up(run, model=code.chosen(), strict=strict, trust=code.trust, memory_bytes=memory_bytes)
+        resumed = resume_run(run, model=code.reference, strict=strict, trust=code.trust, memory_bytes=memory_bytes)
         signals.watch(resumed.folder.training)
         seconds = {"load": time.perf_counter() - begun}
-        say = output.Speaker(quiet=quiet or json)
+        say = output.Printer(quiet=quiet or json)
         for note in resumed.notes:
             say(f"note: {note}")
         training = resumed.folder.training

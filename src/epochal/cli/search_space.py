@@ -1,36 +1,18 @@
 """The search space of `select` on the command line: every option of `train` that can have several values, as text."""
 
-import ast
-import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, fields
 from itertools import product
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
-from epochal.cli.options import Architecture
-from epochal.errors import RecipeError
-from epochal.system import option_rules as of
-from epochal.system.option_rules import Unread
+from epochal.cli.options import MODEL, TRAINING, Architecture, grouped
+from epochal.system import options as of
+from epochal.system.options import Unread
 from epochal.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from epochal.models.base import Model
     from epochal.selection.space import Space
-
-
-def documented(of: type) -> dict[str, str]:
-    """The docstring under each field of a dataclass."""
-    body = ast.parse(inspect.getsource(of)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for line, after in zip(body.body, body.body[1:], strict=False):
-        told = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else None
-        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(told, str):
-            found[line.target.id] = told
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,43 +62,15 @@ def _check_read(axes: Mapping[str, Any], given: Mapping[str, Any]) -> None:
 
 def build(values: Mapping[str, Any]) -> "tuple[Model | str, Recipe]":
     """The model, or the absolute form of FILE.py:NAME, and the recipe of some settings. Raises RecipeError."""
-    structure: dict[str, Any] = {f.name: values[f.name] for f in fields(Architecture) if f.name in values}
     # The options of an architecture are texts, as 500x300, but for numbers.
-    kinds = get_type_hints(Architecture)
-    for name, value in structure.items():
-        kind = _without_none(kinds[name])
-        if kind is int and not isinstance(value, int):
-            raise RecipeError(f"{name}: must be a whole number, got {value!r}")
-        if get_origin(kind) is Literal and value not in get_args(kind):
-            raise RecipeError(f"{name}: must be one of {', '.join(get_args(kind))}, got {value!r}")
-        if kind is str:
-            structure[name] = str(value)
+    structure: dict[str, Any] = {
+        f.name: values[f.name] if f.type == int | None else str(values[f.name])
+        for f in fields(Architecture)
+        if f.name in values
+    }
     recipe = {name: value for name, value in values.items() if name not in structure}
     model = Architecture(**structure).build()
     return model, Recipe.from_dict(recipe)
 
 
-def _without_none(kind: Any) -> Any:
-    """The X of X | None."""
-    parts = [part for part in get_args(kind) if part is not NoneType] if isinstance(kind, UnionType) else []
-    return parts[0] if len(parts) == 1 else kind
-
-
-def _grid() -> type[Settings]:
-    told = documented(Architecture) | documented(Recipe)
-    kind: Any = str | None
-    made = make_dataclass(
-        "Grid",
-        [
-            (f.name, Annotated[kind, Parameter(help=told.get(f.name, ""))], field(default=None))
-            for f in (*fields(Architecture), *fields(Recipe))
-        ],
-        bases=(Settings,),
-        frozen=True,
-        kw_only=True,
-    )
-    made.__module__ = __name__  # else cyclopts cannot tell the types of the fields
-    return made
-
-
-Grid: Any = _grid()
+Grid: Any = grouped("Grid", {Architecture: MODEL, Recipe: TRAINING}, base=Settings, kind=str | None)

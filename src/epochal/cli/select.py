@@ -4,15 +4,18 @@ import re
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from epochal.cli.options import Flag, Flat, amount
+from epochal.cli.options import SELECTION, Config, Data, Flat, Json, LoadOptions, Memory, Out, Quiet, amount
 from epochal.cli.search_space import DECISIVE, Grid, Settings, build, unread
 from epochal.data.options import Reading
 from epochal.errors import RecipeError, RunError
+from epochal.selection.options import Choosing
+from epochal.system.options import Options, needing
 
 if TYPE_CHECKING:
     from epochal.selection.result import Selected
@@ -21,30 +24,56 @@ if TYPE_CHECKING:
     from epochal.system.signals import Signals
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(Options):
+    """Where the candidates come from."""
+
+    trials: int | None = None
+    """Draw so many candidates at random in place of all combinations; with --optuna, let it propose so many."""
+
+    search_seed: int | None = needing("trials", least=0, below=2**32)
+    """Seeds the draws of --trials. Left out: 0."""
+
+    optuna: str | None = None
+    """Optuna's storage, like sqlite:///study.db: its search proposes the candidates, and machines may share it."""
+
+    study: str | None = None
+    """The study's name in that storage."""
+
+    optuna_batch: int | None = needing("optuna", least=1)
+    """With --optuna: candidates that are proposed, and trained, at a time. Left out: 8."""
+
+    def build(self, settings: Settings) -> "Search":
+        """The search of the space that `settings` span. Raises RecipeError."""
+        from epochal.selection import CandidateList, Study
+        from epochal.selection.space import check_trials
+
+        space, seed = settings.space(), self.search_seed or 0
+        if self.trials is not None:
+            check_trials(self.trials)
+        if (self.optuna is None) != (self.study is None):
+            raise RecipeError("optuna: --optuna STORAGE and --study NAME go together; give both")
+        if self.optuna is None or self.study is None:
+            return CandidateList(space.grid() if self.trials is None else space.draws(self.trials, seed))
+        if self.trials is None:
+            raise RecipeError("optuna: say with --trials how many candidates this process is to train")
+        space.draws(1, seed)  # an option that makes no sense is refused before the study is made
+        return Study(space, self.trials, self.optuna, self.study, seed, self.optuna_batch or 8)
+
+
 def select(
-    data: Annotated[str, Parameter(name=("--data", "--train"))] = "digits",
+    data: Data = "digits",
     *,
     settings: Annotated[Grid, Flat] = Grid(),
-    reading: Annotated[Reading, Flat] = Reading(),
-    trials: int | None = None,
-    search_seed: int | None = None,
-    seeds: int = 1,
-    folds: int = 0,
-    halving: Flag = False,
-    factor: int | None = None,
-    together: Literal["auto", "always", "never", "measure"] = "auto",
-    optuna: str | None = None,
-    study: str | None = None,
-    batch: int | None = None,
-    refit: Flag = False,
-    refit_steps: int | None = None,
-    open_test: Flag = False,
-    checkpoint_seconds: float = 60.0,
-    memory: str | None = None,
-    out: Path | None = None,
-    config: Path | None = None,
-    json: Flag = False,
-    quiet: Flag = False,
+    reading: LoadOptions = Reading(),
+    search: Annotated[SearchOptions, Parameter(name="*", group=SELECTION)] = SearchOptions(),
+    choosing: Annotated[Choosing, Parameter(name="*", group=SELECTION)] = Choosing(),
+    open_test: Annotated[bool, Parameter(negative="", group=SELECTION)] = False,
+    memory: Memory = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Train many recipes, choose one by its validation error, keep it as a run. The test split stays closed.
 
@@ -54,47 +83,8 @@ def select(
 
     Parameters
     ----------
-    data
-        A file, a folder, or a name: digits (offline), mnist, fashion-mnist.
-    trials
-        Draw so many candidates at random in place of all combinations; with --optuna, let it propose so many.
-    search_seed
-        Seeds the draws of --trials. Left out: 0.
-    seeds
-        Seeds to train every candidate with: its own and the ones after it; the mean error counts.
-    folds
-        Cross-validation over the train and validation rows in so many folds, for small data.
-    halving
-        Successive halving: train all a little, keep the best of --factor, go on with those.
-    factor
-        With --halving: one candidate in so many is kept. Left out: 3.
-    together
-        Whether candidates of one shape are trained in one program. auto goes by the device and the size of the model;
-        measure times a few steps, so that near ties may rank differently another time.
-    optuna
-        Optuna's storage, like sqlite:///study.db: its search proposes the candidates, and machines may share it.
-    study
-        The study's name in that storage.
-    batch
-        With --optuna: candidates that are proposed, and trained, at a time. Left out: 8.
-    refit
-        Train the chosen recipe once more on train and validation rows, for as many epochs as its best took.
-    refit_steps
-        The same for so many updates.
     open_test
         At the end, score the test split for the chosen one; the ledger of the data set keeps that it was done.
-    checkpoint_seconds
-        Seconds between two checkpoints of the trainings in progress.
-    memory
-        What the rows may take on the device, like 2GB; left out: what it has free.
-    out
-        The folder of the selection; left out: a new one below runs/.
-    config
-        A TOML file of these options, such as a run's recipe.toml; options given here win.
-    json
-        Print one JSON object on standard output, at the end.
-    quiet
-        No progress on standard error.
 
     """
     from epochal.cli import output
@@ -104,61 +94,27 @@ def select(
         begun = time.perf_counter()
         from epochal.data.loading import load
         from epochal.runs.writer import new_folder
-        from epochal.selection.options import Choosing
         from epochal.selection.session import Session
 
-        choosing = Choosing(
-            seeds=seeds, folds=folds, halving=halving, factor=factor, together=together, refit=refit,
-            refit_steps=refit_steps, checkpoint_seconds=checkpoint_seconds,
-        )  # fmt: skip
-        search = _search(settings, trials, search_seed, optuna, study, batch)
+        candidates = search.build(settings)
         dataset = load(data, reading)
         seconds = {"load": time.perf_counter() - begun}
-        say = output.Speaker(quiet=quiet or json)
+        say = output.Printer(quiet=quiet or json)
         say(output.describe_data(dataset))
         path = out or new_folder(Path("runs"), re.sub(r"[^\w.-]+", "-", f"select-{Path(dataset.source).stem}"))
-        session = Session.begin(search, dataset, choosing, path, amount(memory, "--memory"), say)
+        session = Session.begin(candidates, dataset, choosing, path, amount(memory, "--memory"), say)
         session.note("open_test", open_test)
         return drain(session, signals, seconds, as_json=json, quiet=quiet)
 
 
-def _search(
-    settings: Settings, trials: int | None, seed: int | None, storage: str | None, name: str | None, batch: int | None
-) -> "Search":
-    from epochal.selection.options import not_read
-    from epochal.selection.search import CandidateList, Study
-    from epochal.selection.space import check_trials
-
-    space = settings.space()
-    if trials is not None:
-        check_trials(trials)
-    if batch is not None and batch < 1:
-        raise RecipeError(f"batch: must be at least 1, got {batch}")
-    if seed is not None and not 0 <= seed < 2**32:
-        raise RecipeError(f"search_seed: must be a whole number from 0 to {2**32 - 1:,}, got {seed}")
-    if seed is not None and trials is None:
-        raise not_read("search_seed", seed, "trials")
-    if batch is not None and storage is None:
-        raise not_read("batch", batch, "optuna")
-    seed = seed or 0
-    if (storage is None) != (name is None):
-        raise RecipeError("optuna: --optuna STORAGE and --study NAME go together; give both")
-    if storage is not None and name is not None:
-        if trials is None:
-            raise RecipeError("optuna: say with --trials how many candidates this process is to train")
-        space.draws(1, seed)  # an option that makes no sense is told before the study is made
-        return Study(space, trials, storage, name, seed, batch or 8)
-    return CandidateList(space.grid() if trials is None else space.draws(trials, seed))
-
-
-def taken_up(path: Path, signals: "Signals", *, strict: bool, trust: bool, as_json: bool, quiet: bool) -> int:
+def resume(path: Path, signals: "Signals", *, strict: bool, trust: bool, as_json: bool, quiet: bool) -> int:
     """`epochal resume` of a selection."""
     from epochal.cli import output
     from epochal.runs import versions
     from epochal.selection.session import Session
 
     begun = time.perf_counter()
-    say = output.Speaker(quiet=quiet or as_json)
+    say = output.Printer(quiet=quiet or as_json)
     session = Session.resume(path, build=build, unread=unread, decisive=DECISIVE, say=say, trust=trust)
     differ = "; ".join(versions.differences(session.values["versions"]))
     if differ and strict:
@@ -174,12 +130,12 @@ def taken_up(path: Path, signals: "Signals", *, strict: bool, trust: bool, as_js
 def drain(session: "Session", signals: "Signals", seconds: dict[str, float], *, as_json: bool, quiet: bool) -> int:
     """Run a selection to its end and say the outcome; returns the exit code."""
     from epochal.cli import output
+    from epochal.cli.progress import SelectionLine, watch
     from epochal.cli.streams import OutputError
-    from epochal.cli.tally import watch
 
     signals.watch(session)
     try:
-        watch(session.moments(), quiet=quiet or as_json)
+        watch(session.moments(), SelectionLine(), quiet=quiet or as_json)
         selected = None if session.interrupted else session.finish()
     finally:
         session.close()
@@ -195,7 +151,10 @@ def drain(session: "Session", signals: "Signals", seconds: dict[str, float], *, 
     test, before = _opened(selected, open_test=session.values.get("open_test", False))
     seconds = seconds | {name: round(value, 6) for name, value in selected.seconds.items()}
     if as_json:
-        output.print_json(_told(session, selected, seconds) | _test_told(test, before))
+        output.print_json(
+            _outcome(session, selected, seconds)
+            | {"test": test.to_json() if test else None, "test_opened_before": before}
+        )
     else:
         _report(session, selected, test, before)
     return 0 if selected.fit else 3
@@ -210,10 +169,6 @@ def _opened(selected: "Selected", *, open_test: bool) -> tuple[Any, int]:
     if fit is None or fit.data is None:
         return None, 0
     return tested(fit) if open_test else (None, ledger.openings(fit.data.ledger_keys))
-
-
-def _test_told(test: Any, before: int) -> dict[str, Any]:
-    return {"test": test.to_json() if test else None, "test_opened_before": before}
 
 
 def _report(session: "Session", selected: "Selected", test: Any, before: int) -> None:
@@ -236,7 +191,7 @@ def _report(session: "Session", selected: "Selected", test: Any, before: int) ->
     print(f"run        {fit.folder}\ntable      {session.path}/results.csv, {session.path}/error.svg")
 
 
-def _told(session: "Session", selected: "Selected", seconds: dict[str, float]) -> dict[str, Any]:
+def _outcome(session: "Session", selected: "Selected", seconds: dict[str, float]) -> dict[str, Any]:
     from epochal.selection import report
 
     chosen, fit = selected.chosen, selected.fit

@@ -45,27 +45,23 @@ class Guard(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # pyrefly: ignore
-        """Of the stream below."""
         return getattr(self.stream, "encoding", None) or "utf-8"
 
     def writable(self) -> bool:
-        """Yes."""
         return True
 
     def isatty(self) -> bool:
-        """Whether a terminal shows it."""
         with suppress(AttributeError, OSError, ValueError):
             return bool(self.stream.isatty())
         return False
 
     def fileno(self) -> int:
-        """Of the stream below."""
         if self.stream is None:
             raise io.UnsupportedOperation("fileno")
         return self.stream.fileno()
 
     def write(self, text: str) -> int:
-        """Write text, or drop it, or raise OutputError."""
+        """Raises OutputError, unless what cannot be written is dropped."""
         shown = escaped(text) if self.escapes else text
         try:
             if self.drops:
@@ -97,7 +93,6 @@ class Guard(io.TextIOBase):
             self._failed(error)
 
     def flush(self) -> None:
-        """Flush, or raise OutputError."""
         try:
             if self.stream is not None:
                 self.stream.flush()
@@ -135,7 +130,7 @@ class Guard(io.TextIOBase):
 
 @contextmanager
 def guarded(*, escapes: bool) -> Iterator[None]:
-    """Have standard output and error guarded."""
+    """Put a `Guard` over standard output and one over standard error."""
     before = sys.stdout, sys.stderr
     for stream in before:
         if sys.platform == "win32" and isinstance(stream, io.TextIOWrapper):

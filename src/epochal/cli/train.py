@@ -3,49 +3,49 @@
 import re
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from epochal.cli.options import Architecture, Flag, Flat, Keep, Tools, amount
+from epochal.cli.options import (
+    MODEL,
+    RUN,
+    TRAINING,
+    Architecture,
+    Config,
+    Data,
+    Flat,
+    Json,
+    LoadOptions,
+    Log,
+    Memory,
+    Out,
+    Quiet,
+    amount,
+    grouped,
+)
 from epochal.data.options import Reading
+from epochal.runs.options import CheckpointOptions
 from epochal.training.recipe import Recipe
+
+Settings: Any = grouped("Settings", {Recipe: TRAINING})
 
 
 def train(
-    data: Annotated[str, Parameter(name=("--data", "--train"))] = "digits",
+    data: Data = "digits",
     *,
-    architecture: Annotated[Architecture, Flat] = Architecture(),
-    recipe: Annotated[Recipe, Flat] = Recipe(),
-    reading: Annotated[Reading, Flat] = Reading(),
-    keep: Annotated[Keep, Flat] = Keep(),
-    log: Tools = (),
-    memory: str | None = None,
-    out: Path | None = None,
-    config: Path | None = None,
-    json: Flag = False,
-    quiet: Flag = False,
+    architecture: Annotated[Architecture, Parameter(name="*", group=MODEL)] = Architecture(),
+    settings: Annotated[Settings, Flat] = Settings(),
+    reading: LoadOptions = Reading(),
+    keeping: Annotated[CheckpointOptions, Parameter(name="*", group=RUN)] = CheckpointOptions(),
+    log: Log = (),
+    memory: Memory = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
-    """Train a classifier, choose its parameters on the validation split, score the test split once, keep the run.
-
-    Parameters
-    ----------
-    data
-        A file, a folder, or a name: digits (offline), mnist, fashion-mnist.
-    memory
-        What the rows may take on the device, like 2GB; left out: what it has free.
-    log
-        A tool that the curves go to besides the run's history; may be given several times.
-    out
-        The run folder; left out: a new one below runs/.
-    config
-        A TOML file of these options, such as a run's recipe.toml; options given here win.
-    json
-        Print one JSON object on standard output, at the end.
-    quiet
-        No progress on standard error.
-
-    """
+    """Train a classifier, choose its parameters on the validation split, score the test split once, keep the run."""
     from epochal.cli import output
     from epochal.system.signals import listening
 
@@ -57,10 +57,10 @@ def train(
         from epochal.training import training
 
         loggers.check(log)
-        model = architecture.build()
+        model, recipe = architecture.build(), Recipe(**vars(settings))
         dataset = load(data, reading)
         seconds = {"load": time.perf_counter() - begun}
-        say = output.Speaker(quiet=quiet or json)
+        say = output.Printer(quiet=quiet or json)
         say(output.describe_data(dataset))
         fitting = training.train(model, dataset, recipe, memory_bytes=amount(memory, "--memory"))
         say(f"{fitting.model} · {fitting.residency.kind}: {fitting.residency.why}")
@@ -71,5 +71,5 @@ def train(
         name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.source).stem}-{fitting.model.name}")
         path = out or writer.new_folder(Path("runs"), name)
         signals.watch(fitting)  # before there is a folder, so that there is none of which the user is not told
-        kept = writer.RunFolder.create(path, fitting, keep.keeping())
+        kept = writer.RunFolder.create(path, fitting, keeping)
         return output.finish(kept, signals, seconds, data=data, log=log, as_json=json, quiet=quiet)

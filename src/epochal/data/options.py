@@ -2,27 +2,47 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from math import isfinite
-from numbers import Real
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal
 
 from epochal.errors import RecipeError
+from epochal.system.options import Options, checked, within
 
 Holdout = Literal["auto", "last", "stratified"]
 Color = Literal["auto", "grey", "rgb"]
 Storage = Literal["auto", "uint8", "float16", "bfloat16", "float32"]
 
-
-_LISTS = ("drop", "categorical", "missing")
-_CHOICES = {"holdout": get_args(Holdout), "color": get_args(Color), "storage": get_args(Storage)}
-
-
 _MOST_DIVISOR = 1e30
 
 
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if value is None or isinstance(value, str):
+        return (value,) if value else ()
+    if isinstance(value, Mapping) or not isinstance(value, Collection) or not all(isinstance(v, str) for v in value):
+        raise RecipeError(f"{name}: must be text, or a list of texts, got {value!r}")
+    return tuple(value)
+
+
+def _mark(name: str, value: Any) -> Any:
+    if value is None or (
+        isinstance(value, str) and len(value) == 1 and not value.isalnum() and value not in '+-\r\n\0"'
+    ):
+        return value
+    raise RecipeError(f"{name}: must be one character, like . or , (no digit, letter or sign), got {value!r}")
+
+
+def _encoding(name: str, value: Any) -> Any:
+    try:
+        "".encode("utf-8" if value is None else value)
+    except (LookupError, TypeError, ValueError):
+        raise RecipeError(
+            f"{name}: must be one that Python knows, like utf-8, latin-1 or cp1252, got {value!r}"
+        ) from None
+    return value
+
+
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class Reading(Options):
     """Options of `load`. Raises RecipeError, naming field, value and range, where one makes no sense.
 
     `drop`, `categorical` and `missing` take text or a sequence of texts; a text may join several by commas.
@@ -30,6 +50,8 @@ class Reading:
     >>> named(Reading(drop="id,name").drop, ["id", "name", "age"])
     ['id', 'name']
     """
+
+    unknown: ClassVar[str] = "load: no option"
 
     inherited: ClassVar[frozenset[str]] = frozenset()
     """Fields that a run brings with it, and that its user has not given now: a source may have no use for them."""
@@ -46,10 +68,10 @@ class Reading:
     test: str | None = None
     """File of the test rows (or a pattern of files); DATA then holds no test rows."""
 
-    drop: tuple[str, ...] = ()
+    drop: tuple[str, ...] = checked((), _texts)
     """Columns to leave out; may be given several times, or joined by commas."""
 
-    categorical: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = checked((), _texts)
     """Columns taken as categories though their values are numbers: codes, ZIP; given as for drop."""
 
     split_column: str | None = None
@@ -64,16 +86,16 @@ class Reading:
     holdout: Holdout = "auto"
     """Which rows are held out where a split is missing: the last, a stratified draw, or what is usual for the data."""
 
-    valid_fraction: float = 1 / 6
+    valid_fraction: float = within(1 / 6, above=0, below=1)
     """Part of the rows that is held out for validation, once the test rows are gone."""
 
-    test_fraction: float = 1 / 6
+    test_fraction: float = within(1 / 6, above=0, below=1)
     """Part of the rows that is held out for the test."""
 
-    split_seed: int = 0
+    split_seed: int = within(0, least=0, below=2**32)
     """Seeds the draw of the rows that are held out."""
 
-    divisor: float | None = None
+    divisor: float | None = within(None, above=0)
     """Stored features are divided by this in the step; left out: 255 for uint8 images, else 1."""
 
     separator: str | None = None
@@ -82,25 +104,25 @@ class Reading:
     header: bool | None = None
     """Whether the first row of a text table names the columns; left out: found out. Else they are called c0, c1, …"""
 
-    decimal: str | None = None
+    decimal: str | None = checked(None, _mark)
     """The decimal mark of numbers in a text table; left out: a point, or a comma where that parts thousands."""
 
-    thousands: str | None = None
+    thousands: str | None = checked(None, _mark)
     """The mark between groups of three digits in a text table, such as , in 28,500."""
 
-    missing: tuple[str, ...] = ()
+    missing: tuple[str, ...] = checked((), _texts)
     """Cells of a text table that mean a missing value, besides the known words (NA, None, …); given as for drop."""
 
     known_missing: bool = True
     """Whether NA, N/A, NaN, null, None and their like are missing values in a text table, besides empty cells."""
 
-    encoding: str | None = None
+    encoding: str | None = checked(None, _encoding)
     """The encoding of a text table, like latin-1; left out: UTF-8."""
 
     skip_unlabelled: bool = False
     """Leave rows of a table that have no label out."""
 
-    size: str | None = None
+    image_size: str | None = None
     """Images are resized to this height and width, like 32x32; left out: they must all have one size."""
 
     color: Color = "auto"
@@ -116,67 +138,32 @@ class Reading:
     """Never fetch a data set by name."""
 
     def __post_init__(self) -> None:
-        for name in _LISTS:
-            object.__setattr__(self, name, _texts(name, getattr(self, name)))
-        _check_marks(self)
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise RecipeError(f"{name}: must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        for name in ("valid_fraction", "test_fraction"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-                raise RecipeError(f"{name}: must be above 0 and below 1, got {value!r}")
+        super().__post_init__()
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise RecipeError(f"decimal, thousands: must be two marks, got {self.decimal!r} for both")
         if self.valid_fraction + self.test_fraction >= 1:
             raise RecipeError(
                 f"valid_fraction, test_fraction: must leave rows to train on, got {self.valid_fraction} and "
                 f"{self.test_fraction}"
             )
-        if (
-            isinstance(self.split_seed, bool)
-            or not isinstance(self.split_seed, int)
-            or not 0 <= self.split_seed < 2**32
-        ):
-            raise RecipeError(f"split_seed: must be a whole number from 0 to {2**32 - 1:,}, got {self.split_seed!r}")
-        self._check_divisor()
-        self._check_ways()
-
-    def _check_divisor(self) -> None:
-        if self.divisor is not None:
-            if not isinstance(self.divisor, Real) or not (isfinite(self.divisor) and self.divisor > 0):
-                raise RecipeError(f"divisor: must be a positive number, got {self.divisor!r}")
-            if not 1 / _MOST_DIVISOR <= self.divisor <= _MOST_DIVISOR:
-                raise RecipeError(
-                    f"divisor: must be from {1 / _MOST_DIVISOR:g} to {_MOST_DIVISOR:g}, got {self.divisor!r}: "
-                    f"float32 would make infinite numbers or zeros of the features"
-                )
-            object.__setattr__(self, "divisor", float(self.divisor))
-
-    def _check_ways(self) -> None:
+        if self.divisor is not None and not 1 / _MOST_DIVISOR <= self.divisor <= _MOST_DIVISOR:
+            raise RecipeError(
+                f"divisor: must be from {1 / _MOST_DIVISOR:g} to {_MOST_DIVISOR:g}, got {self.divisor!r}: float32 "
+                f"would make infinite numbers or zeros of the features"
+            )
         ways = [name for name in ("split_column", "group", "time") if getattr(self, name) is not None]
         if len(ways) > 1:
             raise RecipeError(f"{ways[0]}, {ways[1]}: rows are held out in one way, got both; leave one out")
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as plain values; an array of labels is left out."""
-        values = {name: getattr(self, name) for name in self.given}
-        plain = {
-            name: list(v) if name in _LISTS else str(v) if isinstance(v, Path) else v for name, v in values.items()
-        }
-        return {name: value for name, value in plain.items() if not hasattr(value, "shape")}
+        values = super().to_dict()
+        return {name: values[name] for name in self.given if not hasattr(values[name], "shape")}
 
     @property
     def given(self) -> list[str]:
         """Names of the fields that differ from their defaults."""
         return [f.name for f in fields(self) if getattr(self, f.name) is not f.default]
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The reading of `values`; raises RecipeError for a name that is no field."""
-        known = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise RecipeError(f"load: no option is called {name!r}; there are {', '.join(known)}")
-        return cls(**values)
 
     def inheriting(self, values: Mapping[str, Any]) -> "Reading":
         """Its own fields that are given, and the `values` of another reading for all others."""
@@ -198,29 +185,3 @@ def named(given: Collection[str], there: Collection[str]) -> list[str]:
 def words(given: Collection[str]) -> list[str]:
     """What the commas of all texts part, stripped of blanks."""
     return [word for text in given for part in text.split(",") if (word := part.strip())]
-
-
-def _texts(name: str, value: Any) -> tuple[str, ...]:
-    if value is None or isinstance(value, str):
-        return (value,) if value else ()
-    if isinstance(value, Mapping) or not isinstance(value, Collection) or not all(isinstance(v, str) for v in value):
-        raise RecipeError(f"{name}: must be text, or a list of texts, got {value!r}")
-    return tuple(value)
-
-
-def _check_marks(reading: Reading) -> None:
-    marks = {"decimal": reading.decimal, "thousands": reading.thousands}
-    for name, mark in marks.items():
-        if mark is None:
-            continue
-        if not isinstance(mark, str) or len(mark) != 1 or mark.isalnum() or mark in '+-\r\n\0"':
-            raise RecipeError(f"{name}: must be one character, like . or , (no digit, letter or sign), got {mark!r}")
-    if reading.decimal is not None and reading.decimal == reading.thousands:
-        raise RecipeError(f"decimal, thousands: must be two marks, got {reading.decimal!r} for both")
-    if reading.encoding is not None:
-        try:
-            "a".encode(reading.encoding)
-        except (LookupError, TypeError, ValueError):
-            raise RecipeError(
-                f"encoding: must be one that Python knows, like utf-8, latin-1 or cp1252, got {reading.encoding!r}"
-            ) from None

@@ -16,12 +16,13 @@ from epochal.data import checks
 from epochal.data.dataset import Split
 from epochal.errors import DataWarning
 from epochal.estimator import inputs
-from epochal.estimator.parameters import Settings, settled
-from epochal.estimator.partial_fit import Increments
+from epochal.estimator.parameters import Settings, checked, signature
+from epochal.estimator.partial_fit import PartialFit
 from epochal.training.progress import Epoch
 from epochal.training.tracker import Member
 from epochal.training.training import Training
 
+SIGNATURE = signature()
 _ENDLESS = 2**62  # a patience that never runs out
 _SEEDS = 2**31 - 1
 
@@ -30,7 +31,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
     """A classifier in scikit-learn's conventions, trained on the device with early stopping on validation rows.
 
     `model` is "mlp", "logistic", "lenet", or what `epochal.train` takes; `hidden` and `activation` are the width or
-    widths (None: 500) and the activation (None: relu) of mlp and lenet. The other parameters are the fields of
+    widths (None: 500) and the activation (None: relu) of mlp and lenet, `kernels` and `kernel_size` the feature maps
+    (None: (20, 50)) and the side (None: 5) of lenet's kernels. The other parameters are the fields of
     `Recipe`, with its defaults (None: the default of `Recipe` where it is read; what is given and not read is
     refused), except that scikit-learn's name for `seed` is `random_state` (None: another in every fit), and these.
     Where `fit` is given no validation rows, the `validation_fraction` of the train rows is held out, stratified by
@@ -48,70 +50,22 @@ class Classifier(ClassifierMixin, BaseEstimator):
     `params_`, the parameters as host arrays.
     """
 
-    # scikit-learn finds the parameters of an estimator by the names in this signature.
-    def __init__(
-        self,
-        model: Any = "mlp",
-        *,
-        hidden: Any = None,
-        activation: str | None = None,
-        learning_rate: float | None = None,
-        batch_size: int = 20,
-        epochs: int = 100,
-        patience_steps: int = 10_000,
-        patience_increase: float = 2.0,
-        improvement_threshold: float | None = None,
-        improvement_test: float | None = None,
-        optimizer: Any = "sgd",
-        momentum: float | None = None,
-        weight_decay: float | None = None,
-        schedule: str | None = None,
-        decay: float | None = None,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        shuffle: str = "full",
-        block_rows: int | None = None,
-        drop_last: bool = False,
-        dtype: str = "float32",
-        label_smoothing: float = 0.0,
-        class_weight: Any = None,
-        loss: Any = None,
-        augment: Any = None,
-        validation_fraction: Any = "auto",
-        divisor: float = 1.0,
-        memory: Any = None,
-        random_state: Any = None,
-    ):
-        self.model = model
-        self.hidden, self.activation = hidden, activation
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.patience_steps = patience_steps
-        self.patience_increase = patience_increase
-        self.improvement_threshold = improvement_threshold
-        self.improvement_test = improvement_test
-        self.optimizer = optimizer
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.decay = decay
-        self.l1, self.l2 = l1, l2
-        self.shuffle = shuffle
-        self.block_rows = block_rows
-        self.drop_last = drop_last
-        self.dtype = dtype
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-        self.loss = loss
-        self.augment = augment
-        self.validation_fraction = validation_fraction
-        self.divisor = divisor
-        self.memory = memory
-        self.random_state = random_state
+    class_weight: Any
+    divisor: float
+    dtype: str
+    random_state: Any
+    validation_fraction: Any
+
+    def __init__(self, model: Any = "mlp", **parameters: Any):
+        given = SIGNATURE.bind(self, model, **parameters)
+        given.apply_defaults()
+        vars(self).update({name: value for name, value in given.arguments.items() if name != "self"})
+
+    # scikit-learn finds the parameters of an estimator by the names in the signature of its constructor.
+    __init__.__signature__ = SIGNATURE  # pyrefly: ignore
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_valid: Any = None, y_valid: Any = None) -> "Classifier":
-        """Train anew, and keep the parameters with the fewest wrong validation rows.
+        """Train from the start, and keep the parameters with the fewest wrong validation rows.
 
         X is [rows, ...], y [rows]: whole numbers, text, booleans. `sample_weight` [rows] times the weight of the row's
         class is what a row counts in the loss, scaled to a mean of 1 over the train rows; rows of weight 0 are left
@@ -137,7 +91,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         for _ in training:
             pass
         self.params_ = training.variables() if valid is None else training.fit().params
-        self._program, self._divisor, self._increments = training.program, train.divisor, None
+        self._program, self._divisor, self._partial_fit = training.program, train.divisor, None
         self.n_iter_, self.loss_curve_, self.validation_curve_ = 0, [], []
         self._note(training.member, training.epochs, valid is not None)
         self.stopped_ = training.stopped
@@ -150,11 +104,11 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
         The first call needs all `classes`. Where validation rows are given, the error on them is noted, the best
         parameters are kept, and the patience counts on over the calls: once it has run out, `stopped_` is "patience"
-        and a call changes nothing. Else the last parameters are kept. Weights are taken as they are, not scaled, and
-        `epochs`, `validation_fraction` are not looked at; parameters are read by the first call.
+        and a call changes nothing. Else the last parameters are kept. Weights are not scaled, and `epochs` and
+        `validation_fraction` are not read; the other parameters are read by the first call.
         Raises what `fit` raises; nothing is then learned from the rows.
         """
-        fitted, begun = self.__sklearn_is_fitted__(), self._begun()
+        fitted, state = self.__sklearn_is_fitted__(), self._partial_state()
         x, y = self._labelled(X, y, self._program.example_shape if fitted else None)
         if not fitted or classes is not None:
             self.classes_ = inputs.same_classes(classes, self.classes_ if fitted else None)
@@ -162,21 +116,21 @@ class Classifier(ClassifierMixin, BaseEstimator):
         inputs.refuse_balanced(self.class_weight)
         train = inputs.class_weighed(train, self.class_weight, self.classes_, self._names)
         valid = self._valid(X_valid, y_valid, train)
-        if not begun.exhausted:
-            epoch = begun.take(inputs.dataset(train, valid, self._names), validates=valid is not None)
+        if not state.exhausted:
+            epoch = state.update(inputs.dataset(train, valid, self._names), validates=valid is not None)
             if not fitted:
                 self.n_iter_, self.loss_curve_, self.validation_curve_ = 0, [], []
-            self.params_, self._program, self._divisor = begun.variables, begun.program, train.divisor
-            self._note(begun.member, [epoch], valid is not None)
-        self._increments, self.stopped_ = begun, "patience" if begun.exhausted else None
+            self.params_, self._program, self._divisor = state.variables, state.program, train.divisor
+            self._note(state.member, [epoch], valid is not None)
+        self._partial_fit, self.stopped_ = state, "patience" if state.exhausted else None
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """p(class | x) of every row, in the order of `classes_`: [rows, classes] in the compute dtype."""
         check_is_fitted(self)
         x = self._checked(X, "no_validation", self._program.example_shape)
-        rows = inputs.padded(x)
-        placed = self._program.place(Split(rows, np.zeros(len(rows), np.int32), self._divisor))
+        padded = inputs.padded(x)
+        placed = self._program.place(Split(padded, np.zeros(len(padded), np.int32), self._divisor))
         return self._program.probabilities(self.params_, placed)[: len(x)]
 
     def predict(self, X: Any) -> np.ndarray:
@@ -201,16 +155,16 @@ class Classifier(ClassifierMixin, BaseEstimator):
         generator = check_random_state(self.random_state)
         # A whole number is the recipe's seed, so that the run can be had without the estimator too.
         seed = self.random_state if isinstance(self.random_state, Integral) else generator.randint(_SEEDS)
-        return settled(self.get_params(deep=False), int(seed))
+        return checked(self.get_params(deep=False), int(seed))
 
-    def _begun(self) -> Increments:
-        """The training by portions: begun before, or begun now, with the parameters of `fit` where there are some."""
-        if (begun := getattr(self, "_increments", None)) is not None:
-            return begun
+    def _partial_state(self) -> PartialFit:
+        """The state of `partial_fit`: of earlier calls, or a new one, with the parameters of `fit` if there was one."""
+        if (state := getattr(self, "_partial_fit", None)) is not None:
+            return state
         settings = self._settings()
         if not self.__sklearn_is_fitted__():
-            return Increments(*settings)
-        return Increments(self._program.step.model, settings.recipe, settings.memory_bytes, self.params_)
+            return PartialFit(*settings)
+        return PartialFit(self._program.step.model, settings.recipe, settings.memory_bytes, self.params_)
 
     def _labelled(self, X: Any, y: Any, shape: tuple[int, ...] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """X and y as `_checked`. Raises ValueError too for y that is no classification's."""

@@ -1,4 +1,4 @@
-"""Features, labels and weights as arrays of a caller's, made the splits of a run.
+"""From the arrays X, y and sample_weight of a caller to the splits of a run.
 
 Errors are ValueErrors, as users of scikit-learn expect them, in our own form.
 """
@@ -42,11 +42,11 @@ def same_classes(classes: Any, known: np.ndarray | None) -> np.ndarray:
     """The sorted `classes` that `partial_fit` is given: in its first call any, later those that are `known`."""
     if classes is None:
         raise ValueError("classes: the first call to partial_fit needs all classes; give classes=np.unique(all labels)")
-    found = np.unique(classes)
-    if known is not None and not np.array_equal(found, known):
-        raise ValueError(f"classes: are {shown(found)}, but were {shown(known)} before; leave them out, or fit anew")
-    check_two_classes(np.arange(len(found)), found)
-    return found
+    given = np.unique(classes)
+    if known is not None and not np.array_equal(given, known):
+        raise ValueError(f"classes: are {shown(given)}, but were {shown(known)} before; leave them out, or fit again")
+    check_two_classes(np.arange(len(given)), given)
+    return given
 
 
 def check_two_classes(codes: np.ndarray, classes: np.ndarray) -> None:
@@ -100,10 +100,10 @@ def without_zeros(split: Split) -> Split:
     """`split` without its rows of weight 0, and without weights where all are 1. Raises ValueError if none is left."""
     if split.weight is None:
         return split
-    kept = split.weight > 0
-    if not kept.any():
+    counted = split.weight > 0
+    if not counted.any():
         raise ValueError(f"sample_weight: all {len(split):,} weights are zero; give some rows a weight above 0")
-    split = split if kept.all() else split[np.flatnonzero(kept)]
+    split = split if counted.all() else split[np.flatnonzero(counted)]
     return replace(split, weight=None) if np.all(split.weight == 1) else split
 
 
@@ -135,14 +135,14 @@ def hold_out(split: Split, fraction: Any, seed: int) -> tuple[Split, Split | Non
         return split, None
     if isinstance(fraction, (bool, str)) or not np.ndim(fraction) == 0 or not 0 < fraction < 1:
         raise ValueError(f"validation_fraction: must be above 0 and below 1, None, or 'auto', got {fraction!r}")
-    taken = holdout.stratified(split.y, max(1, round(len(split) * fraction)), seed)
-    if not len(taken):
+    held_out = holdout.stratified(split.y, max(1, round(len(split) * fraction)), seed)
+    if not len(held_out):
         raise ValueError(
             f"validation_fraction: of {len(split):,} rows none can be held out, as each is the last of its class; "
             f"give X_valid and y_valid, or validation_fraction=None"
         )
-    kept = np.setdiff1d(np.arange(len(split)), taken, assume_unique=True)
-    return split[kept], replace(split[taken], weight=None)
+    train = np.setdiff1d(np.arange(len(split)), held_out, assume_unique=True)
+    return split[train], replace(split[held_out], weight=None)
 
 
 def dataset(train: Split, valid: Split | None, names: tuple[str, ...]) -> Dataset:

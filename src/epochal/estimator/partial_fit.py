@@ -1,4 +1,4 @@
-"""Training by portions of rows: an epoch over each, with the optimiser, the patience and the best kept between them."""
+"""Training by portions of rows: an epoch over each, with the optimiser, patience and best parameters carried on."""
 
 from copy import copy
 from typing import Any
@@ -15,18 +15,18 @@ from epochal.training.tracker import Member, Running
 from epochal.training.training import train
 
 
-class Increments:
-    """The state of such a training, on the host between two portions, so that it can be pickled.
+class PartialFit:
+    """Its state, on the host between two portions, so that it can be pickled.
 
     A portion may have any number of rows. Its order is that of the epoch whose number is the count of portions before
-    it: the same rows again and again are the epochs of a run. Knobs that count epochs (schedules) go by the first.
+    it: the same rows again and again are the epochs of a run. Options that count epochs (schedules) go by the first.
     """
 
     program: Program
     """The program of the last portion."""
 
     def __init__(self, model: Any, recipe: Recipe, memory_bytes: int | None, variables: Any = None):
-        """`variables` are parameters to begin with; left out: the model's own."""
+        """`variables` are the parameters to begin with; left out: the model's initial ones."""
         self.model, self.recipe, self.memory_bytes, self.variables = model, recipe, memory_bytes, variables
         self.member = Member(recipe, steps_per_epoch=1)
         self._state: dict[str, np.ndarray] | None = None
@@ -36,10 +36,10 @@ class Increments:
         """Whether the patience has run out."""
         return self.member.rule.exhausted(self.member.step)
 
-    def take(self, data: Dataset, validates: bool) -> Epoch:
+    def update(self, data: Dataset, validates: bool) -> Epoch:
         """Train an epoch over the train split; where it `validates`, note the error on the valid split behind it.
 
-        `variables` then are the best so far, else the last. Raises what `train` raises; nothing is then kept of it.
+        `variables` then are the best so far, else the last. Raises what `train` raises; the state is then as before.
         """
         training = train(self.model, data, self.recipe, memory_bytes=self.memory_bytes)
         program, placed, steps = training.program, training.placed, training.plan.steps

@@ -3,24 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from epochal.errors import RecipeError
+from epochal.system.options import Options, within
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointOptions:
+class CheckpointOptions(Options):
     """How a run is kept."""
 
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = within(60.0, least=0)
     """Seconds between two checkpoints at most; a new best is saved as soon as that costs less than 2 %."""
 
     on_storage_error: Literal["retry", "stop"] = "retry"
     """Where a checkpoint cannot be saved: go on and try again, or stop with exit code 1."""
 
-    no_test: bool = False
-    """Leave the test split closed at the end."""
-
-    def __post_init__(self) -> None:
-        if not self.checkpoint_seconds >= 0:
-            raise RecipeError(f"checkpoint_seconds: must be at least 0, got {self.checkpoint_seconds!r}")
-        if self.on_storage_error not in ("retry", "stop"):
-            raise RecipeError(f"on_storage_error: must be retry or stop, got {self.on_storage_error!r}")
+    open_test: bool = True
+    """Score the test split at the end, once."""

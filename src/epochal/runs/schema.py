@@ -279,7 +279,7 @@ def now() -> datetime:
 
 def _reading(value: Any, key: str) -> Reading:
     options = mapping(plain)(value, key)
-    for name in ("labels", "valid", "test", "label", "split_column", "group", "time", "separator", "size"):
+    for name in ("labels", "valid", "test", "label", "split_column", "group", "time", "separator", "image_size"):
         optional(text)(options.get(name), f"{key}.{name}")
     for name in ("skip_unlabelled", "known_missing", "offline"):
         flag(options.get(name, False), f"{key}.{name}")
@@ -320,6 +320,6 @@ _RUN = fields(
     seconds=mapping(number), memory_bytes=optional(whole()), code=anything, versions=mapping(text),
     history=fields(HistoryRecord, epochs=whole(), sha256=sha256),
     options=fields(
-        CheckpointOptions, checkpoint_seconds=number, on_storage_error=one_of("retry", "stop"), no_test=flag
+        CheckpointOptions, checkpoint_seconds=number, on_storage_error=one_of("retry", "stop"), open_test=flag
     ),
 )  # fmt: skip

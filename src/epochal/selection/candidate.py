@@ -12,7 +12,7 @@ from epochal.models.adapters import adapted
 from epochal.models.base import Model
 from epochal.runs.schema import ModelRecord
 from epochal.system import user_file
-from epochal.system.option_rules import Unread
+from epochal.system.options import Unread
 from epochal.training.recipe import Recipe
 from epochal.training.score import Score
 from epochal.training.user_functions import Functions, functions

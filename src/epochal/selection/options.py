@@ -1,105 +1,52 @@
 """How candidates are compared: one frozen, validated dataclass."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self, get_args
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-import numpy as np
-
-from epochal.data.dataset import Dataset, Split
-from epochal.errors import RecipeError, RunError, option
-
-
-def not_read(name: str, value: Any, reader: str) -> RecipeError:
-    """The error for an option that is read only beside another."""
-    return RecipeError(
-        f"{name}: {value} is not read without {option(reader)}; give that as well, or leave {option(name)} out"
-    )
+from epochal.errors import RecipeError
+from epochal.system.options import Options, needing, within
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choosing:
+class Choosing(Options):
     """Options of `select`. Raises RecipeError, naming field, value and range, where one makes no sense."""
 
-    seeds: int = 1
+    unknown: ClassVar[str] = "select: no option"
+
+    seeds: int = within(1, least=1, most=1000)
     """Seeds to train every candidate with: its own and the ones after it; the mean error counts."""
 
-    folds: int = 0
+    folds: int = within(0, least=0, most=1000)
     """Cross-validation over the train and validation rows in so many folds, for small data; 0: the validation split."""
 
-    fold_seed: int | None = None
+    fold_seed: int | None = needing("folds", least=0, below=2**32)
     """Seeds the draw of the folds. Left out: 0."""
 
     halving: bool = False
     """Successive halving: train all a little, keep the best third, go on with it."""
 
-    factor: int | None = None
+    factor: int | None = needing("halving", least=2, most=1000)
     """With halving: one candidate in so many is kept. Left out: 3."""
 
-    together: Literal["auto", "always", "never", "measure"] = "auto"
+    vectorize: Literal["auto", "always", "never", "measure"] = "auto"
     """Whether candidates of one shape are trained in one program; auto: by the kind of device and the size of the
     model; measure: as a short measurement says, so that near ties may rank differently another time."""
 
     refit: bool = False
     """Train the chosen recipe once more on train and validation rows, for as many epochs as its best took."""
 
-    refit_steps: int | None = None
+    refit_steps: int | None = within(None, least=1, most=2**31 - 1)
     """The same for so many updates."""
 
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = within(60.0, least=0)
     """Seconds between two checkpoints of the trainings in progress."""
 
     def __post_init__(self) -> None:
-        whole = {"seeds": (1, 1000), "folds": (0, 1000), "fold_seed": (0, 2**32 - 1), "factor": (2, 1000)}
-        whole |= {"refit_steps": (1, 2**31 - 1)}
-        for name, (low, high) in whole.items():
-            value = getattr(self, name)
-            if value is None and name in ("fold_seed", "factor", "refit_steps"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise RecipeError(f"{name}: must be a whole number from {low} to {high:,}, got {value!r}")
+        super().__post_init__()
         if self.folds == 1:
             raise RecipeError("folds: must be 0, or at least 2, got 1; one fold leaves nothing to train on")
-        if self.together not in (ways := get_args(Choosing.__annotations__["together"])):
-            raise RecipeError(f"together: must be one of {', '.join(ways)}, got {self.together!r}")
-        for name, by in (("factor", self.halving), ("fold_seed", self.folds)):
-            if getattr(self, name) is not None and not by:
-                raise not_read(name, getattr(self, name), "halving" if name == "factor" else "folds")
-        if not self.checkpoint_seconds >= 0:
-            raise RecipeError(f"checkpoint_seconds: must be at least 0, got {self.checkpoint_seconds!r}")
 
     @property
     def refits(self) -> bool:
         """Whether the chosen recipe is trained once more."""
         return self.refit or self.refit_steps is not None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The options of `values`; raises RecipeError for a name that is no field."""
-        known = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise RecipeError(f"select: no option is called {name!r}; there are {', '.join(known)}")
-        return cls(**values)
-
-
-class HiddenSplit(Split):
-    """The test split during a selection: to look at its rows raises RunError."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("x", "y", "weight"):
-            raise RunError("the test split is closed during a selection; open it for the chosen one, at the end")
-        return super().__getattribute__(name)
-
-    def __len__(self) -> int:
-        raise RunError("the test split is closed during a selection; open it for the chosen one, at the end")
-
-
-def closed(data: Dataset) -> Dataset:
-    """`data` as a selection sees them: train and validation rows alone."""
-    nothing = np.zeros(0, np.int32)
-    return replace(data, test=HiddenSplit(nothing, nothing))

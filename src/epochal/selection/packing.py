@@ -14,10 +14,7 @@ from epochal.selection.candidate import Candidate, Trial
 from epochal.training.loop import Loop
 from epochal.training.recipe import Recipe
 
-NUMBERS = (
-    "learning_rate", "decay", "momentum", "weight_decay", "l1", "l2", "label_smoothing", "seed", "epochs",
-    "patience_increase", "improvement_threshold", "improvement_test",
-)  # fmt: skip
+NUMBERS = tuple(field.name for field in fields(Recipe) if "traced" in field.metadata)
 """Fields of a recipe that are data of a program, or that the host alone reads: members of a loop may differ in them."""
 
 TOGETHER, BY_SEED, ALONE = "together", "by seed", "one after another"
@@ -89,12 +86,12 @@ def by_rule(possible: Ways, platform: str, parameters: int) -> Decision:
     return Decision(way, f"{count} {way}: {size}, at most {SMALL_PARAMETERS:,} are faster so on a CPU")
 
 
-def by_option(possible: Ways, together: str) -> Decision:
-    """The way that the option `together`, always or never, names."""
+def by_option(possible: Ways, vectorize: str) -> Decision:
+    """The way that the option `vectorize`, always or never, names."""
     count = len(possible[ALONE])
     if count == 1:
         return Decision(ALONE, "")
-    way = TOGETHER if together == "always" else ALONE
+    way = TOGETHER if vectorize == "always" else ALONE
     return Decision(way, f"{count} {way}, as asked")
 
 

@@ -12,8 +12,8 @@ import jax
 from epochal.data.dataset import Dataset
 from epochal.models.base import split_variables
 from epochal.selection.candidate import Candidate, Standing, Trial, standings
-from epochal.selection.folds import folds
-from epochal.selection.options import Choosing, closed
+from epochal.selection.folds import closed, folds
+from epochal.selection.options import Choosing
 from epochal.selection.packing import Decision, by_clock, by_option, by_rule, groups, if_it_fits, ways
 from epochal.selection.search import Search
 from epochal.selection.store import TrialStore
@@ -161,11 +161,11 @@ class Runner:
 
     def _decision(self, group: list[Trial]) -> Decision:
         candidates, possible = self.store.candidates, ways(self.store.candidates, group)
-        if self.choosing.together == "measure":
+        if self.choosing.vectorize == "measure":
             self.note("the way of training is measured: another time near ties may rank differently")
             return by_clock(possible, self._loop, max(candidates[trial.candidate].recipe.epochs for trial in group))
-        if self.choosing.together != "auto":
-            return if_it_fits(by_option(possible, self.choosing.together), possible, self._loop)
+        if self.choosing.vectorize != "auto":
+            return if_it_fits(by_option(possible, self.choosing.vectorize), possible, self._loop)
         first, data = candidates[group[0].candidate], self.data
         shapes = Program(first.model, first.recipe, data.example_shape, len(data.classes)).variable_shapes
         parameters = sum(prod(leaf.shape) for leaf in jax.tree.leaves(split_variables(shapes).params))

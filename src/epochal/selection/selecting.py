@@ -29,7 +29,7 @@ def select(
     """Train every model with every recipe, and choose by the validation error; the test split stays closed.
 
     `model` is what `train` takes, or a list of such. `recipes` may also be a search, such as `selection.Study`, which
-    brings its models. `options` are the fields of `selection.Choosing`: seeds, folds, halving, together, refit, ….
+    brings its models. `options` are the fields of `selection.Choosing`: seeds, folds, halving, vectorize, refit, ….
     Recipes that differ in numbers alone are trained in one program where the device and the size of the model promise
     that this is faster; those that are equal are trained once, with a note in `Selected.notes`. With
     `out`, the selection is kept in that folder, and `selection.resume` goes on with it after an interruption.

@@ -13,7 +13,7 @@ from epochal.models.adapters import name_of
 from epochal.models.built_in import named
 from epochal.selection.candidate import Candidate
 from epochal.system import user_file
-from epochal.system.option_rules import Unread
+from epochal.system.options import Unread
 from epochal.training.recipe import Recipe
 
 MAX_CANDIDATES = 100_000

@@ -15,8 +15,7 @@ from epochal.runs.options import CheckpointOptions
 from epochal.runs.schema import read_record, run_sha256
 from epochal.runs.writer import RunFolder
 from epochal.selection.candidate import Standing
-from epochal.selection.folds import train_and_valid
-from epochal.selection.options import closed
+from epochal.selection.folds import closed, train_and_valid
 from epochal.selection.runner import Runner
 from epochal.system import plain_files
 from epochal.system.lock import take_lock
@@ -79,7 +78,7 @@ class Winner:
 
     def _folder(self, folder: Path, training: Training) -> RunFolder:
         """The run folder: one that a killed session has left of this very run goes on, anything else is set aside."""
-        options = CheckpointOptions(no_test=True)
+        options = CheckpointOptions(open_test=False)
         if not folder.exists():
             return RunFolder.create(folder, training, options)
         try:
@@ -119,7 +118,7 @@ class Winner:
         epochs = median(outcome.step / outcome.steps_per_epoch for outcome in self.standing.outcomes)
         steps = self.choosing.refit_steps or max(1, round(epochs * per_epoch))
         # A patience that nothing extends ends the training after that step.
-        fixed = {"patience_steps": max(1, steps - 1), "patience_increase": 1.0, "improvement_test": None}
+        fixed = {"patience_steps": max(1, steps - 1), "patience_increase": 1.0, "improvement_p": None}
         longest = max(recipe.epochs, -(-steps // per_epoch))
         training = self._training(union, replace(recipe, **fixed, epochs=longest))
         self.watch(training)

@@ -26,7 +26,7 @@ class Member:
             recipe.patience_steps,
             recipe.patience_increase,
             recipe.improvement_threshold or 1.0,  # None beside a test, in whose place it would be
-            level=recipe.improvement_test,
+            level=recipe.improvement_p,
         )
         self.step = 0
         self.epochs: list[Epoch] = []

@@ -111,7 +111,7 @@ def test_splits_have_the_names_of_datasets(tmp_path):
 
 def test_images_are_resized_and_coloured_as_in_folders(tmp_path):
     folder = save(tmp_path / "d", image_table())
-    assert read(folder, size="8x9", color="rgb").splits["train"].x.shape == (12, 8, 9, 3)
+    assert read(folder, image_size="8x9", color="rgb").splits["train"].x.shape == (12, 8, 9, 3)
 
 
 def test_other_columns_beside_images_are_left_out_and_said(tmp_path):
@@ -422,8 +422,10 @@ def test_declared_names_that_would_become_one_are_refused(tmp_path, names, told)
 
 
 def test_options_for_images_are_refused_where_there_are_none(tmp_path):
-    with pytest.raises(RecipeError, match=r"size='3x3': is for images, and .* has no column of images; leave it out"):
-        load(saved(tmp_path / "ds", ["a", "b", "c"]), size="3x3")
+    with pytest.raises(
+        RecipeError, match=r"image_size='3x3': is for images, and .* has no column of images; leave it out"
+    ):
+        load(saved(tmp_path / "ds", ["a", "b", "c"]), image_size="3x3")
 
 
 def test_rows_without_a_label_may_be_left_out(tmp_path):

@@ -162,10 +162,10 @@ def test_16_bits_are_refused(tmp_path):
 
 def test_size_and_color_are_as_asked(folder):
     write(folder / "dog" / "c.png", RGB)
-    raw = read(folder, size="32x16", color="grey")
+    raw = read(folder, image_size="32x16", color="grey")
     assert raw.splits["train"].x.shape == (6, 32, 16)
     assert raw.notes == ("6 images of 32×16 pixels (height × width), grey", "6 images were resized")
-    assert read(folder, size="3x3").splits["train"].x.shape == (6, 3, 3, 3)
+    assert read(folder, image_size="3x3").splits["train"].x.shape == (6, 3, 3, 3)
     grey = np.asarray(Image.fromarray(RGB).convert("L").resize((16, 32), Image.Resampling.BILINEAR, reducing_gap=2.0))
     np.testing.assert_array_equal(raw.splits["train"].x[5], grey)
 
@@ -173,7 +173,7 @@ def test_size_and_color_are_as_asked(folder):
 @pytest.mark.parametrize("size", ["32", "32x", "0x4", "4x65536", "-1x2", "axb", "1x2x3", ""])
 def test_a_size_that_is_none_is_refused(folder, size):
     with pytest.raises(RecipeError, match="size: must be height x width"):
-        load(folder, size=size)
+        load(folder, image_size=size)
 
 
 def test_grey_images_get_colours_where_one_has_some(folder):
@@ -301,7 +301,7 @@ def test_two_sizes_are_refused_with_both_files(folder):
     other = write(folder / "dog" / "c.png", GREY)
     told = refusal(read, folder)
     assert told.startswith(f"{other}: has 9×7 pixels (height × width), but {folder / 'cat' / '1.png'} has 4×5; ")
-    assert "size='4x5'" in told
+    assert "image_size='4x5'" in told
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_bombs_are_refused_by_their_header(folder):
     begun = time.perf_counter()
     told = refusal(read, folder)
     assert told.startswith(f"{path}: its header declares 50,000×50,000 pixels, more than 100,000,000; ")
-    assert "more than 25,000;" in refusal(read, folder.parent / "pets", host_memory=100_000, size="4x4")
+    assert "more than 25,000;" in refusal(read, folder.parent / "pets", host_memory=100_000, image_size="4x4")
     assert time.perf_counter() - begun < 5
 
 

@@ -72,7 +72,7 @@ _FOR = {
     **dict.fromkeys(("label", "drop", "categorical", "split_column", "group", "time", "skip_unlabelled"), "tables"),
     **dict.fromkeys(("separator", "header", "decimal", "thousands", "missing", "known_missing", "encoding"),
                     "text tables (CSV)"),
-    **dict.fromkeys(("size", "color"), "images"),
+    **dict.fromkeys(("image_size", "color"), "images"),
     "labels": "features in a file or array of their own",
 }  # fmt: skip
 

@@ -2,11 +2,8 @@
 
 import copyreg
 import inspect
-import operator
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from epochal.errors import RecipeError, speaks_of_options
 from epochal.models.base import Model
@@ -14,7 +11,7 @@ from epochal.models.built_in.lenet import lenet
 from epochal.models.built_in.logistic import logistic
 from epochal.models.built_in.mlp import mlp
 from epochal.system import user_file
-from epochal.system.option_rules import Unread
+from epochal.system.options import Unread
 
 BUILT_IN = {"logistic": logistic, "mlp": mlp, "lenet": lenet}
 
@@ -31,11 +28,10 @@ def unread(model: Any, name: str) -> Unread | None:
 def named(model: Any, options: Mapping[str, Any] | None = None) -> Any:
     """The built-in model of that name with the options that are given, not None; anything but a name as it is.
 
-    Widths are whole numbers, lists of them, or text like 500x300; of FILE.py:NAME comes the absolute form.
-    Raises RecipeError for another name, and for an option that the model does not read.
+    Of FILE.py:NAME comes the absolute form. Raises RecipeError for another name, and for an option that the model does
+    not read.
     """
     given = {name: value for name, value in (options or {}).items() if value is not None}
-    hidden = given.get("hidden")
     reference = user_file.is_reference(model)
     if isinstance(model, str) and not reference and model not in BUILT_IN:
         also = "" if speaks_of_options() else ", or a model"
@@ -45,25 +41,7 @@ def named(model: Any, options: Mapping[str, Any] | None = None) -> Any:
             raise reason.refusal(name, value)
     if not isinstance(model, str):
         return model
-    if reference:
-        return user_file.absolute(model)
-    for name in given.keys() & {"hidden", "kernels"}:
-        given[name] = _widths(name, given[name])
-    if model == "lenet" and "hidden" in given:
-        if len(given["hidden"]) != 1:
-            raise RecipeError(f"hidden: lenet has one hidden layer, got {hidden!r}; give one width")
-        given["hidden"] = given["hidden"][0]
-    return BUILT_IN[model](**given)
-
-
-def _widths(name: str, value: Any) -> list[int]:
-    try:
-        if isinstance(value, str):
-            return [int(part) for part in value.split("x")]
-        return [operator.index(width) for width in np.atleast_1d(np.array(value, dtype=object))]
-    except (TypeError, ValueError):
-        several = "500x300" if speaks_of_options() else "(500, 300)"
-        raise RecipeError(f"{name}: must be a whole number, or several, like 500 or {several}, got {value!r}") from None
+    return user_file.absolute(model) if reference else BUILT_IN[model](**given)
 
 
 def _make(name: str, settings: Mapping[str, Any]) -> Model:

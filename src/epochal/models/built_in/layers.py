@@ -1,14 +1,16 @@
 """Dense layers, initial weights and activations of the built-in models, and the limits of their sizes."""
 
+import operator
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from epochal.errors import RecipeError
+from epochal.errors import RecipeError, speaks_of_options
 
 _MAX_WEIGHTS, _MAX_SIZE, _MAX_LAYERS = 2**48, 10_000_000, 1000
 
@@ -59,3 +61,14 @@ def check_activation(activation: str) -> None:
     """Raise RecipeError unless `activation` is one of ours."""
     if activation not in ACTIVATIONS:
         raise RecipeError(f"activation: must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+
+
+def widths(name: str, value: Any) -> tuple[int, ...]:
+    """Whole numbers: from one, several, or text like 500x300. Raises RecipeError."""
+    try:
+        if isinstance(value, str):
+            return tuple(int(part) for part in value.split("x"))
+        return tuple(operator.index(width) for width in np.atleast_1d(np.array(value, dtype=object)))
+    except (TypeError, ValueError):
+        several = "500x300" if speaks_of_options() else "(500, 300)"
+        raise RecipeError(f"{name}: must be a whole number, or several, like 500 or {several}, got {value!r}") from None

@@ -22,6 +22,7 @@ from epochal.models.built_in.layers import (
     dense_init,
     flatten,
     uniform,
+    widths,
 )
 from epochal.models.built_in.logistic import logistic
 from epochal.models.convolution import conv_pool
@@ -30,7 +31,10 @@ _POOL = 2
 
 
 def lenet(
-    kernels: Sequence[int] = (20, 50), hidden: int = 500, kernel_size: int = 5, activation: str = "relu"
+    kernels: str | Sequence[int] = (20, 50),
+    hidden: int | str | Sequence[int] = 500,
+    kernel_size: int = 5,
+    activation: str = "relu",
 ) -> Model:
     """LeNet for images [h, w], [h, w, channels], or flat square ones [h * h].
 
@@ -38,19 +42,21 @@ def lenet(
     width of the layer behind them, `activation` relu, tanh (the tutorials') or sigmoid.
     Raises RecipeError for widths below 1, and on `init` where the images are too small.
     """
-    kernels = tuple(int(count) for count in kernels)
-    if len(kernels) != 2 or min(*kernels, hidden, kernel_size) < 1:
+    counts, sizes = widths("kernels", kernels), widths("hidden", hidden)
+    if len(sizes) != 1:
+        raise RecipeError(f"hidden: lenet has one hidden layer, got {hidden!r}; give one width")
+    if len(counts) != 2 or min(*counts, *sizes, kernel_size) < 1:
         raise RecipeError(
             f"lenet: needs two kernel counts, a hidden width and a kernel size of at least 1, "
-            f"got kernels={list(kernels)}, hidden={hidden}, kernel_size={kernel_size}"
+            f"got kernels={list(counts)}, hidden={sizes[0]}, kernel_size={kernel_size}"
         )
-    check_sizes("kernels, hidden, kernel_size", *kernels, hidden, kernel_size)
+    check_sizes("kernels, hidden, kernel_size", *counts, *sizes, kernel_size)
     check_activation(activation)
-    return _lenet(kernels, hidden, kernel_size, activation)
+    return _lenet(counts, sizes[0], kernel_size, activation)
 
 
 @cache
-def _lenet(kernels: tuple[int, int], hidden: int, size: int, activation: str) -> Model:
+def _lenet(kernels: tuple[int, ...], hidden: int, size: int, activation: str) -> Model:
     act = ACTIVATIONS[activation]
 
     def init(key: Array, example_shape: tuple[int, ...], classes: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from epochal.data.sources.types import SPLIT_NAMES, Part, Raw, split_of
 from epochal.data.table import Column
 from epochal.errors import DataError, RecipeError, option
 
-READS = (*table_files.READS, "size", "color")
+READS = (*table_files.READS, "image_size", "color")
 
 _MAX_JSON = 1 << 24
 _ROW = "row"
@@ -159,7 +159,7 @@ def _parts(
 
 
 def _no_images(reading: Reading, where: str) -> None:
-    for name in ("size", "color"):
+    for name in ("image_size", "color"):
         if name in reading.given and name not in reading.inherited:
             raise RecipeError(f"{option(name, getattr(reading, name))}: is for images, and {where} has no column of "
                               f"images; leave it out")  # fmt: skip

@@ -54,7 +54,7 @@ class Asked:
     @classmethod
     def of(cls, reading: Reading, rows: int, limit: int) -> "Asked":
         """As `reading` says. Raises RecipeError where its size is none."""
-        return cls(rows, limit, None if reading.size is None else _size(reading.size), reading.color)
+        return cls(rows, limit, None if reading.image_size is None else _size(reading.image_size), reading.color)
 
     @property
     def most_pixels(self) -> int:

@@ -21,7 +21,7 @@ from epochal.system import disk_cache
 
 MAX_FILES = 2_000_000
 MAX_CLASSES = 100_000
-READS = ("labels", "size", "color")
+READS = ("labels", "image_size", "color")
 
 _JUNK = {"thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}  # beside hidden files: what file managers leave
 
