@@ -13,8 +13,7 @@ from epochal.data.dataset import Split
 from epochal.errors import DataError, RecipeError, RunError
 from epochal.selection import Choosing, Range, Space, Study, parse
 from epochal.selection.candidate import Candidate, Outcome, Standing, Trial, standings
-from epochal.selection.folds import folds
-from epochal.selection.options import closed
+from epochal.selection.folds import closed, folds
 from epochal.selection.packing import ALONE, BY_SEED, TOGETHER, by_clock, by_option, by_rule, groups, if_it_fits, ways
 from epochal.selection.report import csv_text, svg, text
 from epochal.selection.runner import rungs

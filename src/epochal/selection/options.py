@@ -1,13 +1,10 @@
 """How candidates are compared: one frozen, validated dataclass."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-import numpy as np
-
-from epochal.data.dataset import Dataset, Split
-from epochal.errors import RecipeError, RunError, option
+from epochal.errors import RecipeError, option
 
 
 def not_read(name: str, value: Any, reader: str) -> RecipeError:
@@ -85,21 +82,3 @@ class Choosing:
             if name not in known:
                 raise RecipeError(f"select: no option is called {name!r}; there are {', '.join(known)}")
         return cls(**values)
-
-
-class HiddenSplit(Split):
-    """The test split during a selection: to look at its rows raises RunError."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("x", "y", "weight"):
-            raise RunError("the test split is closed during a selection; open it for the chosen one, at the end")
-        return super().__getattribute__(name)
-
-    def __len__(self) -> int:
-        raise RunError("the test split is closed during a selection; open it for the chosen one, at the end")
-
-
-def closed(data: Dataset) -> Dataset:
-    """`data` as a selection sees them: train and validation rows alone."""
-    nothing = np.zeros(0, np.int32)
-    return replace(data, test=HiddenSplit(nothing, nothing))

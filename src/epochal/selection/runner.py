@@ -12,8 +12,8 @@ import jax
 from epochal.data.dataset import Dataset
 from epochal.models.base import split_variables
 from epochal.selection.candidate import Candidate, Standing, Trial, standings
-from epochal.selection.folds import folds
-from epochal.selection.options import Choosing, closed
+from epochal.selection.folds import closed, folds
+from epochal.selection.options import Choosing
 from epochal.selection.packing import Decision, by_clock, by_option, by_rule, groups, if_it_fits, ways
 from epochal.selection.search import Search
 from epochal.selection.store import TrialStore

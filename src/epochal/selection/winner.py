@@ -16,8 +16,7 @@ from epochal.runs.options import Keeping
 from epochal.runs.run_record import RunRecord
 from epochal.runs.writer import RunFolder
 from epochal.selection.candidate import Standing
-from epochal.selection.folds import train_and_valid
-from epochal.selection.options import closed
+from epochal.selection.folds import closed, train_and_valid
 from epochal.selection.runner import Runner
 from epochal.system import plain_files
 from epochal.system.lock import take_lock
