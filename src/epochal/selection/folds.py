@@ -1,5 +1,6 @@
-"""Cross-validation for small data: every train and validation row is validated once. Test rows stay out.
+"""The data in a selection: without the test split, and divided into folds for cross-validation.
 
+Every train and validation row is validated once.
 Features of a table keep the preprocessing that was fitted on the data set's own train rows.
 """
 
@@ -13,6 +14,24 @@ from epochal.data.rows import FileRows
 from epochal.errors import DataError, RunError, option
 from epochal.system.aligned import frozen
 from epochal.system.permutations import permutation
+
+
+class HiddenSplit(Split):
+    """The test split during a selection: to look at its rows raises RunError."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("x", "y", "weight"):
+            raise RunError("the test split is closed during a selection; open it for the chosen one, at the end")
+        return super().__getattribute__(name)
+
+    def __len__(self) -> int:
+        raise RunError("the test split is closed during a selection; open it for the chosen one, at the end")
+
+
+def closed(data: Dataset) -> Dataset:
+    """`data` as a selection sees them: train and validation rows alone."""
+    nothing = np.zeros(0, np.int32)
+    return replace(data, test=HiddenSplit(nothing, nothing))
 
 
 def train_and_valid(data: Dataset) -> Split:

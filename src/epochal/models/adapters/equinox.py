@@ -17,8 +17,6 @@ from epochal.models.adapters.modes import wants
 from epochal.models.base import Model, merge_variables, split_variables
 from epochal.models.parameters import path_name
 
-Named = dict[str, Array]
-
 
 def model(make: Callable[[Array], Any], sample: Any, *, given: bool) -> Model:
     """The model of modules that `make` makes from a key; `sample` is one of them, whose structure all have.

@@ -16,9 +16,6 @@ from epochal.models.adapters import modes
 from epochal.models.adapters.modes import switches, wants
 from epochal.models.base import Model, merge_variables, split_variables
 
-Named = dict[str, Array]
-
-
 _SWITCHES = ("deterministic", "use_running_average")
 
 
@@ -111,11 +108,11 @@ def _variables(params: list, model_state: list) -> Any:
     return merge_variables(_named(params), _named(model_state) or ())
 
 
-def _named(flat: list) -> Named:
+def _named(flat: list) -> dict[str, Array]:
     return {".".join(map(str, path)): variable.get_value() for path, variable in flat}
 
 
-def _filled(flat: list, named: Named) -> Any:
+def _filled(flat: list, named: dict[str, Array]) -> Any:
     """A state with the variables of `flat` and the arrays of `named`."""
     return nnx.from_flat_state((path, variable.replace(named[".".join(map(str, path))])) for path, variable in flat)
 
