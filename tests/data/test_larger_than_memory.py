@@ -256,7 +256,7 @@ def test_texts_that_fit_nowhere_are_refused(tmp_path, cache, monkeypatch):
     parquet.write_table(table, tmp_path / "t.parquet", row_group_size=100)
     told = refusal(epochal.load, tmp_path / "t.parquet", label="y", host_memory=20_000)
     assert "the texts of its columns take more than 20 kB" in told
-    assert [path.name for path in cache.iterdir()] == ["seal.key"]
+    assert [path.name for path in cache.iterdir()] == ["hmac.key"]
 
 
 def test_a_file_that_changes_while_it_is_converted_is_refused(tmp_path, cache, monkeypatch):
@@ -269,7 +269,7 @@ def test_a_file_that_changes_while_it_is_converted_is_refused(tmp_path, cache, m
 
     monkeypatch.setattr(text_tables, "_move", touched)
     assert "has changed while it was read" in refusal(epochal.load, path, label="y", host_memory=9000)
-    assert [path.name for path in cache.iterdir()] == ["seal.key"]
+    assert [path.name for path in cache.iterdir()] == ["hmac.key"]
 
 
 def test_a_bomb_of_rows_is_refused(tmp_path, cache, monkeypatch):
@@ -279,7 +279,7 @@ def test_a_bomb_of_rows_is_refused(tmp_path, cache, monkeypatch):
     parquet.write_table(pa.table({"a": pa.array([1] * rows), "y": pa.array(["p"] * rows)}), tmp_path / "t.parquet")
     told = refusal(epochal.load, tmp_path / "t.parquet", label="y", host_memory="1MB")
     assert "above 1,000 times the bytes of the file; is it damaged or hostile?" in told
-    assert [path.name for path in cache.iterdir()] == ["seal.key"]
+    assert [path.name for path in cache.iterdir()] == ["hmac.key"]
 
 
 CONVERT = "import sys, epochal; from epochal.data.sources import text_tables; text_tables._BLOCK_CELLS = 900\n"
@@ -332,7 +332,7 @@ def test_a_full_disk_ends_a_conversion_with_a_message(tmp_path, cache, form):
         "cannot keep rows that do not fit the memory granted (File too large): 30 kB or more are needed" in done.stdout
     )
     assert "name another folder with EPOCHAL_CACHE" in done.stdout
-    assert [path.name for path in cache.iterdir()] == ["seal.key"]
+    assert [path.name for path in cache.iterdir()] == ["hmac.key"]
 
 
 def pictures(folder: Path, count: int = 90, colours: int = 0, size: tuple[int, int] = (6, 5)) -> Path:

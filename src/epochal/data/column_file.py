@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 23
 _CHUNK_ROWS = 1 << 16
 
 
-class Writer(Output):
+class ColumnWriter(Output):
     """Writes the columns of a table; `starts` numbers the first row of each chunk, and the row behind the last one."""
 
     def __init__(self, path: Path, source: str, source_bytes: int):
@@ -52,7 +52,7 @@ class Writer(Output):
             self.starts.append(self.starts[-1] + len(chunk[0]))
 
 
-class Cells:
+class ColumnReader:
     """One column of the file: numbers (`f8`, `i8`), codes (`i4`, -1 for a missing value), or what codes look up."""
 
     width = CELL_BYTES
@@ -88,7 +88,7 @@ class Cells:
 
 
 def opened(path: Path, starts: Sequence[int], forms: Sequence[tuple[str, Sequence[float]]]) -> list[FileRows]:
-    """The columns of a file, each in its form: see `Cells`. Raises OSError."""
+    """The columns of a file, each in its form: see `ColumnReader`. Raises OSError."""
     file, bounds = File(path), np.array(starts, np.int64)
-    sources: list[Any] = [Cells(file, bounds, len(forms), at, *form) for at, form in enumerate(forms)]
+    sources: list[Any] = [ColumnReader(file, bounds, len(forms), at, *form) for at, form in enumerate(forms)]
     return [FileRows(source, int(bounds[-1]), ()) for source in sources]

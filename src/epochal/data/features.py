@@ -38,10 +38,10 @@ def features(preprocessing: Preprocessing, table: Table, where: str, limit: int)
 
 def _made(preprocessing: Preprocessing, table: Table, where: str, key: str, size: int) -> Entry:
     step = max(1, _BLOCK_CELLS // max(preprocessing.width, len(table.columns)))
-    with disk_cache.making(key) as making, Output(making.folder / _FILE, size) as file:
+    with disk_cache.writing(key) as writer, Output(writer.folder / _FILE, size) as file:
         for first, block in table.blocks(step):
             file.write(preprocessing.apply_block(block, where, first))
-        return making.publish({}, {_FILE: file.digest})
+        return writer.commit({}, {_FILE: file.digest})
 
 
 def _identity(name: str, column: Column) -> list[str]:

@@ -12,11 +12,11 @@ from epochal.data import checks, holdout, labels, suspicious
 from epochal.data.dataset import SPLITS, Dataset, Split
 from epochal.data.features import features
 from epochal.data.known_rows import KnownRows
-from epochal.data.narrow import stored
+from epochal.data.narrow import cast_storage
 from epochal.data.options import Reading, named
 from epochal.data.preprocessing import Preprocessing
 from epochal.data.rows import Rows, gather
-from epochal.data.sources import Part, Raw, read
+from epochal.data.sources import RawDataset, RawSplit, read
 from epochal.data.sources.files import locate, memory_limit
 from epochal.data.table import Table
 from epochal.data.test_rows import ledger_keys
@@ -52,7 +52,7 @@ def absolute(source: str | Path) -> str:
     return str(path.resolve()) if path else str(source)
 
 
-def assemble(raw: Raw, reading: Reading, origin: str | None = None) -> Dataset:
+def assemble(raw: RawDataset, reading: Reading, origin: str | None = None) -> Dataset:
     """The checked Dataset of what a reader found; holds out what is missing. Raises DataError."""
     parts, codes, classes = _labelled(raw)
     raw = replace(raw, splits={})  # so that rows are let go of as they are moved to splits
@@ -91,7 +91,7 @@ def assemble(raw: Raw, reading: Reading, origin: str | None = None) -> Dataset:
 
 
 def _hold_out_missing(
-    parts: dict[str, Part], codes: dict[str, np.ndarray], raw: Raw, reading: Reading
+    parts: dict[str, RawSplit], codes: dict[str, np.ndarray], raw: RawDataset, reading: Reading
 ) -> tuple[list[str], np.ndarray | None]:
     """Move rows of train to the splits that are missing; notes, and the numbers of the rows that test was given."""
     notes, test_rows = [], None
@@ -107,7 +107,7 @@ def _hold_out_missing(
 
 
 def _converted(
-    parts: dict[str, Part], preprocessing: Preprocessing | None, raw: Raw, reading: Reading
+    parts: dict[str, RawSplit], preprocessing: Preprocessing | None, raw: RawDataset, reading: Reading
 ) -> tuple[dict[str, Rows], list[str]]:
     """The features of every part as they are stored, and notes. The parts are let go of one by one."""
     x: dict[str, Rows] = {}
@@ -120,7 +120,7 @@ def _converted(
         notes += [f"{name}: {note}"] if note else []
     notes += [note] if preprocessing is None and (note := checks.merged_numbers(x["train"])) else []
     for name in SPLITS:
-        x[name], note = stored(x[name], reading.storage, f"{raw.name}: {name}")
+        x[name], note = cast_storage(x[name], reading.storage, f"{raw.name}: {name}")
         notes += [f"{name}: {note}"] if note else []
     return x, notes
 
@@ -132,7 +132,7 @@ def _rooted(reading: Reading, origin: str | None) -> Reading:
     return replace(reading, **paths)
 
 
-def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[str, ...]]:
+def _labelled(raw: RawDataset) -> tuple[dict[str, RawSplit], dict[str, np.ndarray], tuple[str, ...]]:
     """The parts that were found, their labels as codes, and the class names."""
     unknown = [name for name in raw.splits if name not in SPLITS]
     if unknown or "train" not in raw.splits:
@@ -166,7 +166,7 @@ def _features(x: Any, preprocessing: Preprocessing | None, where: str, limit: in
     return frozen(found), note
 
 
-def _held_out(name: str, part: Part, y: np.ndarray, raw: Raw, reading: Reading) -> tuple[np.ndarray, str]:
+def _held_out(name: str, part: RawSplit, y: np.ndarray, raw: RawDataset, reading: Reading) -> tuple[np.ndarray, str]:
     """Numbers of the train rows that become the split `name`, and how they were chosen, in words."""
     rows, seed = len(y), reading.split_seed
     fraction = reading.test_fraction if name == "test" else reading.valid_fraction
@@ -188,9 +188,9 @@ def _held_out(name: str, part: Part, y: np.ndarray, raw: Raw, reading: Reading) 
 
 
 def _take(held: Any, rows: np.ndarray) -> Any:
-    if isinstance(held, Part):
+    if isinstance(held, RawSplit):
         groups, times = (None if of is None else of[rows] for of in (held.groups, held.times))
-        return Part(_take(held.x, rows), None, groups, times)
+        return RawSplit(_take(held.x, rows), None, groups, times)
     if not isinstance(held, Table) and len(rows) and rows[-1] - rows[0] == len(rows) - 1:
         return held[rows[0] : rows[-1] + 1]  # a slice copies nothing
     if isinstance(held, np.ndarray):

@@ -12,7 +12,7 @@ from epochal.errors import DataError, option
 from epochal.system.aligned import frozen, zeros
 
 
-def stored(x: Rows, storage: str, where: str) -> tuple[Rows, str]:
+def cast_storage(x: Rows, storage: str, where: str) -> tuple[Rows, str]:
     """`x` in the dtype `storage`, and what that did to it, in words; `auto` leaves it as it is.
 
     Raises DataError where uint8 would lose anything, or a value overflows.
@@ -65,7 +65,7 @@ def as_trained(
                 f"of {trained}, or say with {option('divisor')} what these bytes are to be divided by"
             )
         return x, scale, f"{where}: the rows are {x.dtype}; they are taken as the {trained} that was trained on"
-    x, note = stored(x, storage, where)
+    x, note = cast_storage(x, storage, where)
     if x.dtype != trained and wanted == "whole":
         x, note = _narrowed(x, trained, where), f"{where}: the rows are {x.dtype}; taken as {trained}, which holds them"
     if of_source is not None and of_source != scale:

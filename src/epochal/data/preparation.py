@@ -21,7 +21,7 @@ from epochal.data.narrow import as_trained
 from epochal.data.options import Reading
 from epochal.data.preprocessing import Preprocessing
 from epochal.data.rows import FileRows, Rows, joined
-from epochal.data.sources import Part, Raw, read
+from epochal.data.sources import RawDataset, RawSplit, read
 from epochal.data.sources.files import memory_limit
 from epochal.data.table import Table
 from epochal.errors import DataError, option
@@ -100,7 +100,7 @@ def prepare(
 
 
 def prepare_raw(
-    raw: Raw,
+    raw: RawDataset,
     preparation: Preparation,
     part: str | None,
     reading: Reading,
@@ -127,7 +127,7 @@ def prepare_raw(
     return Prepared(Split(x, y, scale), raw.name, described, tuple(notes), tuple(raw.notes))
 
 
-def _raw(source: Any, reading: Reading, *, labelled: bool) -> Raw:
+def _raw(source: Any, reading: Reading, *, labelled: bool) -> RawDataset:
     if isinstance(source, (str, Path)):
         return read(source, reading, labelled=labelled)
     from epochal.data.sources.arrays import pairs
@@ -147,10 +147,10 @@ def _raw(source: Any, reading: Reading, *, labelled: bool) -> Raw:
             ) from None
     if datasets.is_dataset(source) or frames.holds_frames(source) or labelled:
         return read(source, reading, labelled=labelled)
-    return Raw("rows", {"train": Part(pairs.as_array(source, "rows"))})
+    return RawDataset("rows", {"train": RawSplit(pairs.as_array(source, "rows"))})
 
 
-def _chosen(raw: Raw, part: str | None, *, labelled: bool) -> list[str]:
+def _chosen(raw: RawDataset, part: str | None, *, labelled: bool) -> list[str]:
     """Names of the splits that are wanted, in their order."""
     there = [name for name in SPLITS if name in raw.splits]
     if part in (None, "all"):
@@ -209,7 +209,7 @@ def _is_prepared(x: Any, preprocessing: Preprocessing, known: Callable[[], Known
     return rows.count(np.ascontiguousarray(x, np.float32)).any > 0
 
 
-def _labels(raw: Raw, name: str, preparation: Preparation) -> np.ndarray:
+def _labels(raw: RawDataset, name: str, preparation: Preparation) -> np.ndarray:
     """Labels of a split as codes of the run's classes."""
     part, where = raw.splits[name], raw.name if len(raw.splits) == 1 else f"{raw.name}: {name}"
     if part.y is None:

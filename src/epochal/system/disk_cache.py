@@ -1,12 +1,12 @@
 """Rows that do not fit the host's memory, in entries of the user's cache, each there whole or not at all.
 
-    <cache>/rows/seal.key              32 random bytes of this user's
+    <cache>/rows/hmac.key              32 random bytes of this user's
     <cache>/rows/<key>/entry.json      what the entry holds; bytes and SHA-256 of each file beside it; an HMAC over both
     <cache>/rows/<key>/cells, rows, …  numbers alone
     <cache>/rows/.<key>.….part/        being made: whoever makes it holds the lock in it
 
 The key is a SHA-256 over the sources' paths, sizes, times and inodes and over how they are read, so an entry is never
-out of date. One whose files are not as they were left, or that was not sealed here, is made anew.
+out of date. One whose files are not as they were left, or that was not signed here, is written again.
 """
 
 import errno
@@ -29,11 +29,11 @@ from epochal.system import cache_folder, lock
 from epochal.system.cache_folder import Folder
 from epochal.system.memory import format_bytes
 
-_FORMAT = 3
+_FORMAT = 4
 """Raised whenever a reader makes other numbers of the same file."""
 
-_ENTRY, _LOCK, _SEAL = "entry.json", "lock", "seal.key"
-_SEAL_BYTES = 32
+_ENTRY, _LOCK, _SECRET = "entry.json", "lock", "hmac.key"
+_SECRET_BYTES = 32
 _MOST_ENTRY_BYTES = 1 << 30  # texts of columns are in it
 _PART = re.compile(r"\.[0-9a-f]{32}\.[A-Za-z0-9_]+\.part")
 _NAME = re.compile(r"entry\.json|lock|[a-z]+")
@@ -91,10 +91,10 @@ def unchanged(paths: Sequence[Path], then: Sequence[Any]) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry that is whole: its folder, what its maker told of it, and the bytes that it takes."""
+    """An entry that is whole: its folder, the metadata that its writer gave, and the bytes that it takes."""
 
     folder: Path
-    told: dict[str, Any]
+    metadata: dict[str, Any]
     bytes: int
 
     def note(self, what: str, limit: int | None = None) -> str:
@@ -119,20 +119,20 @@ def find(key: str) -> Entry | None:
 def _found(root: Folder, key: str) -> Entry | None:
     """Whatever is wrong with an entry, it is None."""
     try:
-        seal = _read(root.open(_SEAL), _SEAL_BYTES)
+        secret = _read(root.open(_SECRET), _SECRET_BYTES)
         with root.sub(key) as place:
             found = json.loads(_read(place.open(_ENTRY), _MOST_ENTRY_BYTES))
-            told, files = found["told"], found["files"]
-            if not hmac.compare_digest(found["hmac"], _sealed(seal, key, told, files)):
+            metadata, files = found["metadata"], found["files"]
+            if not hmac.compare_digest(found["hmac"], _signature(secret, key, metadata, files)):
                 return None
             if not all(_is_as_left(place, name, *about) for name, about in files.items()):
                 return None
-            return Entry(place.path, told, sum(size for size, _ in files.values()))
+            return Entry(place.path, metadata, sum(size for size, _ in files.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-class Making:
+class EntryWriter:
     """An entry that is being made, in a folder that `folder` names."""
 
     def __init__(self, key: str):
@@ -140,7 +140,7 @@ class Making:
         self.key = key
         with Folder.opened(folder(), make=True) as root:
             _sweep(root)
-            self._seal = _seal(root)
+            self._secret = _secret(root)
             for _ in range(_TRIES):
                 self.name = f".{key}.{secrets.token_hex(6)}.part"
                 root.mkdir(self.name)
@@ -153,7 +153,7 @@ class Making:
                 self._lock.close()  # another maker took it for a left-over in the instant before the lock
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
-    def publish(self, told: dict[str, Any], digests: Mapping[str, str]) -> Entry:
+    def commit(self, metadata: dict[str, Any], digests: Mapping[str, str]) -> Entry:
         """The entry, whole: this one, or that of another maker who was faster. Raises DataError.
 
         `digests` are the SHA-256 of its files, found while they were written.
@@ -161,7 +161,7 @@ class Making:
         try:
             with Folder.opened(folder()) as root:
                 with root.sub(self.name) as place:
-                    self._complete(place, told, digests)
+                    self._complete(place, metadata, digests)
                 for _ in range(5):  # two who replace a damaged entry may get in each other's way
                     with suppress(OSError):
                         root.rename(self.name, self.key)
@@ -184,22 +184,22 @@ class Making:
                 place.unlink(_LOCK)
         self._lock.close()
 
-    def _complete(self, place: Folder, told: dict[str, Any], digests: Mapping[str, str]) -> None:
+    def _complete(self, place: Folder, metadata: dict[str, Any], digests: Mapping[str, str]) -> None:
         files = {}
         for name, digest in digests.items():
             found = place.stat(name)
             files[name] = [found.st_size, digest]
             _checked.add(_identity(found, digest))  # written a moment ago
-        content = {"told": told, "files": files, "hmac": _sealed(self._seal, self.key, told, files)}
+        content = {"metadata": metadata, "files": files, "hmac": _signature(self._secret, self.key, metadata, files)}
         with os.fdopen(place.open(_ENTRY, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="ascii") as file:
             file.write(json.dumps(content))
 
 
 @contextmanager
-def making(key: str) -> Iterator[Making]:
+def writing(key: str) -> Iterator[EntryWriter]:
     """Make an entry; nothing is left of it unless it is published. Raises DataError where the cache is no use."""
     try:
-        begun = Making(key)
+        begun = EntryWriter(key)
     except OSError as error:
         raise _unusable(folder(), error) from None
     try:
@@ -220,13 +220,13 @@ def _locked(root: Folder, name: str) -> IO[str]:
         return os.fdopen(place.open(_LOCK, os.O_RDWR | os.O_CREAT), "r+", encoding="utf-8")
 
 
-def _seal(root: Folder) -> bytes:
+def _secret(root: Folder) -> bytes:
     """The key of this cache, made where there is none. Raises OSError."""
-    with os.fdopen(root.open(_SEAL, os.O_RDWR | os.O_CREAT), "r+b") as file:
+    with os.fdopen(root.open(_SECRET, os.O_RDWR | os.O_CREAT), "r+b") as file:
         lock.wait(file.fileno())
-        found = file.read(_SEAL_BYTES + 1)
-        if len(found) != _SEAL_BYTES:  # new, or damaged: entries that were sealed with it are made anew
-            found = secrets.token_bytes(_SEAL_BYTES)
+        found = file.read(_SECRET_BYTES + 1)
+        if len(found) != _SECRET_BYTES:  # new, or damaged: the entries that it signed are written again
+            found = secrets.token_bytes(_SECRET_BYTES)
             file.seek(0)
             file.truncate()
             file.write(found)
@@ -234,8 +234,8 @@ def _seal(root: Folder) -> bytes:
         return found
 
 
-def _sealed(seal: bytes, key: str, told: Any, files: Any) -> str:
-    return hmac.new(seal, json.dumps([key, told, files], sort_keys=True).encode(), "sha256").hexdigest()
+def _signature(secret: bytes, key: str, metadata: Any, files: Any) -> str:
+    return hmac.new(secret, json.dumps([key, metadata, files], sort_keys=True).encode(), "sha256").hexdigest()
 
 
 def _read(handle: int, most: int) -> bytes:

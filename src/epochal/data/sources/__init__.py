@@ -12,11 +12,11 @@ from typing import Any
 from epochal.data.options import Reading
 from epochal.data.sources.arrays import catalog
 from epochal.data.sources.files import TABLES, TEXT, check_kind, locate, memory_limit, read_bytes, suffix_of
-from epochal.data.sources.types import Part, Raw
+from epochal.data.sources.types import RawDataset, RawSplit
 from epochal.errors import DataError, RecipeError, escaped, option
 
 
-def read(source: Any, reading: Reading, *, labelled: bool = True) -> Raw:
+def read(source: Any, reading: Reading, *, labelled: bool = True) -> RawDataset:
     """What `source` holds, not yet checked against itself. See `epochal.load` for what a source may be.
 
     Where it is not to be `labelled`, a column or folder of labels may be missing, and is left out if it is there.
@@ -30,7 +30,7 @@ def read(source: Any, reading: Reading, *, labelled: bool = True) -> Raw:
         raise
 
 
-def _read(source: Any, reading: Reading, labelled: bool) -> Raw:
+def _read(source: Any, reading: Reading, labelled: bool) -> RawDataset:
     raw = _read_one(source, reading, memory_limit(reading.host_memory), labelled)
     if reading.labels is not None:
         raw = _labelled(raw, reading.labels, memory_limit(reading.host_memory))
@@ -57,7 +57,7 @@ def _shown(message: str, source: Any = None) -> str:
     return "\n".join(line if len(line) <= _MOST_LINE else line[: _MOST_LINE - 1] + "…" for line in lines)
 
 
-def _presentable(raw: Raw) -> Raw:
+def _presentable(raw: RawDataset) -> RawDataset:
     """`raw` with notes that are one line each."""
     return replace(raw, name=escaped(raw.name), notes=tuple(escaped(note, _MOST_LINE) for note in raw.notes))
 
@@ -86,7 +86,7 @@ def _check(reading: Reading, reads: Collection[str], name: str, kind: str) -> No
             raise RecipeError(f"{option(field, shown)}: is for {_FOR[field]}, and {name} is {kind}; leave it out")
 
 
-def _read_one(source: Any, reading: Reading, limit: int, labelled: bool) -> Raw:
+def _read_one(source: Any, reading: Reading, limit: int, labelled: bool) -> RawDataset:
     if isinstance(source, (str, Path)):
         return _read_named(source, reading, limit, labelled)
     from epochal.data.sources.arrays import pairs
@@ -102,11 +102,11 @@ def _read_one(source: Any, reading: Reading, limit: int, labelled: bool) -> Raw:
         return frames.read(source, reading, limit, labelled=labelled)
     _check(reading, ("labels",), "the source", "arrays")
     if reading.labels is not None and not isinstance(source, (tuple, Mapping)):
-        return Raw("arrays", {"train": Part(pairs.as_array(source, "arrays: features"))})
+        return RawDataset("arrays", {"train": RawSplit(pairs.as_array(source, "arrays: features"))})
     return pairs.read(source)
 
 
-def _read_named(source: str | Path, reading: Reading, limit: int, labelled: bool) -> Raw:
+def _read_named(source: str | Path, reading: Reading, limit: int, labelled: bool) -> RawDataset:
     path = locate(source)
     if path is None:
         if str(source).lower() in catalog.NAMES:
@@ -136,7 +136,7 @@ def _check_path(path: Path) -> None:
         )
 
 
-def _read_file(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:
+def _read_file(path: Path, reading: Reading, limit: int, labelled: bool) -> RawDataset:
     suffix = suffix_of(path)
     if suffix in TABLES:
         return _read_table([path], reading, limit, labelled)
@@ -157,7 +157,7 @@ def _read_file(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:
     )
 
 
-def _read_table(files: Sequence[Path], reading: Reading, limit: int, labelled: bool, name: str = "") -> Raw:
+def _read_table(files: Sequence[Path], reading: Reading, limit: int, labelled: bool, name: str = "") -> RawDataset:
     from epochal.data.sources.tables import table_files
 
     text = suffix_of(files[0]) in TEXT
@@ -166,7 +166,7 @@ def _read_table(files: Sequence[Path], reading: Reading, limit: int, labelled: b
     return table_files.read_table(files, reading, limit, labelled=labelled, name=name)
 
 
-def _read_folder(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:
+def _read_folder(path: Path, reading: Reading, limit: int, labelled: bool) -> RawDataset:
     from epochal.data.sources.arrays import idx
     from epochal.data.sources.huggingface import datasets
     from epochal.data.sources.images import image_folder
@@ -186,7 +186,7 @@ def _read_folder(path: Path, reading: Reading, limit: int, labelled: bool) -> Ra
     )
 
 
-def _joined(raw: Raw, others: Mapping[str, Raw]) -> Raw:
+def _joined(raw: RawDataset, others: Mapping[str, RawDataset]) -> RawDataset:
     """`raw` with splits from files of their own, each of which holds one split."""
     splits, files, notes = dict(raw.splits), raw.files, raw.notes
     for name, other in others.items():
@@ -206,7 +206,7 @@ def _joined(raw: Raw, others: Mapping[str, Raw]) -> Raw:
     return replace(raw, splits=splits, files=files, notes=notes)
 
 
-def _labelled(raw: Raw, labels: Any, limit: int) -> Raw:
+def _labelled(raw: RawDataset, labels: Any, limit: int) -> RawDataset:
     """`raw`, whose only split has no labels, with these: an array, or a file of one (`.npy` or IDX)."""
     if list(raw.splits) != ["train"] or raw.splits["train"].y is not None:
         raise DataError(
@@ -230,4 +230,4 @@ def _unknown(source: str) -> str:
     return f"{source}: there is no such file or folder, and no data set of that name ({names}); check the path"
 
 
-__all__ = ["Part", "Raw", "read"]
+__all__ = ["RawDataset", "RawSplit", "read"]

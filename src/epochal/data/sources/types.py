@@ -22,7 +22,7 @@ def split_of(name: Any) -> str | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class RawSplit:
     """Rows as they were found: features, and labels where the source has them. Unpacks as `x, y`.
 
     `groups` and `times`, one value a row, say how rows may be held out.
@@ -38,11 +38,11 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawDataset:
     """What a source holds, by the name of the split: train, valid, test."""
 
     name: str
-    splits: Mapping[str, Part]
+    splits: Mapping[str, RawSplit]
     files: tuple[Path, ...] = ()
     divisor: float | None = None  # what stored features are divided by, where the source knows
     classes: Sequence[str] | None = None  # names of the labels 0 …, where the source knows

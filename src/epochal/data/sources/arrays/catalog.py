@@ -12,7 +12,7 @@ import numpy as np
 
 from epochal.data.sources.arrays import idx
 from epochal.data.sources.files import brief, locate, read_bytes
-from epochal.data.sources.types import Part, Raw
+from epochal.data.sources.types import RawDataset, RawSplit
 from epochal.errors import DataError, option
 from epochal.system import cache_folder as caches
 
@@ -61,12 +61,12 @@ _DEBIAN = Path("/usr/share/datasets")
 _MIRRORS = {"mnist": _MNIST_MIRRORS, "fashion-mnist": _FASHION_MIRRORS}
 
 
-def read(name: str, *, offline: bool, limit: int) -> Raw:
+def read(name: str, *, offline: bool, limit: int) -> RawDataset:
     """The data set called `name`. Raises DataError where it is neither here nor to be had."""
     return NAMES[name](name, offline, limit)
 
 
-def _digits(name: str, offline: bool, limit: int) -> Raw:
+def _digits(name: str, offline: bool, limit: int) -> RawDataset:
     """scikit-learn's digits, 1,797 images of 8 × 8 pixels 0..16: read from that package's data file, not imported."""
     package = importlib.util.find_spec("sklearn")
     if package is None or not package.submodule_search_locations:
@@ -78,10 +78,10 @@ def _digits(name: str, offline: bool, limit: int) -> Raw:
         x, y = table[:, :64].reshape(-1, 8, 8), table[:, 64]
     except (ValueError, OverflowError, IndexError) as error:
         raise DataError(f"{path}: is no table of digits ({brief(error)}); reinstall scikit-learn") from None
-    return Raw(name, {"train": Part(x, y)}, (path,), divisor=16.0)
+    return RawDataset(name, {"train": RawSplit(x, y)}, (path,), divisor=16.0)
 
 
-def _images(name: str, offline: bool, limit: int) -> Raw:
+def _images(name: str, offline: bool, limit: int) -> RawDataset:
     folder = find(name)
     if folder is None:
         folder = _fetch(name, offline)
@@ -161,4 +161,8 @@ def _fetch(name: str, offline: bool) -> Path:
     return folder
 
 
-NAMES: dict[str, Callable[[str, bool, int], Raw]] = {"digits": _digits, "mnist": _images, "fashion-mnist": _images}
+NAMES: dict[str, Callable[[str, bool, int], RawDataset]] = {
+    "digits": _digits,
+    "mnist": _images,
+    "fashion-mnist": _images,
+}

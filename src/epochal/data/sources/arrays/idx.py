@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from epochal.data.sources.files import first_bytes, read_bytes
-from epochal.data.sources.types import Part, Raw
+from epochal.data.sources.types import RawDataset, RawSplit
 from epochal.errors import DataError
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -32,7 +32,7 @@ def _is_magic(head: bytes | memoryview) -> bool:
     return len(head) == 4 and head[:2] == b"\0\0" and head[2] in _TYPES and 0 < head[3] <= _MAX_AXES
 
 
-def read_folder(folder: Path, limit: int) -> Raw:
+def read_folder(folder: Path, limit: int) -> RawDataset:
     """A folder with the four usual names, each plain or with `.gz`; the two test files may be missing."""
     found: dict[str, tuple[Path, Path]] = {}
     for split, names in _FILES.items():
@@ -48,12 +48,12 @@ def read_folder(folder: Path, limit: int) -> Raw:
     return _read(folder.name or str(folder), found, limit)
 
 
-def read_file(path: Path, limit: int, *, alone: bool = False) -> Raw:
+def read_file(path: Path, limit: int, *, alone: bool = False) -> RawDataset:
     """An IDX file of examples; its labels are in the file that the usual names put beside it, unless read `alone`."""
     name = path.name.removesuffix(".gz")
     labels = _find(path.parent, name.replace("images", "labels").replace("idx3", "idx1"))
     if alone or labels is None or "images" not in name:
-        return Raw(path.name, {"train": Part(read_idx(path, limit))}, (path,))
+        return RawDataset(path.name, {"train": RawSplit(read_idx(path, limit))}, (path,))
     return _read(path.name, {"train": (path, labels)}, limit)
 
 
@@ -85,11 +85,11 @@ def read_idx(path: Path, limit: int) -> np.ndarray:
     return np.frombuffer(data, dtype, offset=begin).reshape(shape)
 
 
-def _read(name: str, found: dict[str, tuple[Path, Path]], limit: int) -> Raw:
-    splits = {split: Part(read_idx(x, limit), read_idx(y, limit)) for split, (x, y) in found.items()}
+def _read(name: str, found: dict[str, tuple[Path, Path]], limit: int) -> RawDataset:
+    splits = {split: RawSplit(read_idx(x, limit), read_idx(y, limit)) for split, (x, y) in found.items()}
     files = tuple(path for pair in found.values() for path in pair)
     usual = len(splits) == 2
-    return Raw(name, splits, files, ordered_holdout=usual)
+    return RawDataset(name, splits, files, ordered_holdout=usual)
 
 
 def _find(folder: Path, name: str) -> Path | None:

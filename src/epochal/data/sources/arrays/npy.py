@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from epochal.data.sources.files import brief, check_kind, filled, read_bytes
-from epochal.data.sources.types import Part, Raw, split_of
+from epochal.data.sources.types import RawDataset, RawSplit, split_of
 from epochal.errors import DataError, option
 from epochal.system.memory import format_bytes
 
@@ -26,12 +26,14 @@ _EXPECTED = (
 )
 
 
-def read_array(path: Path, limit: int) -> Raw:
+def read_array(path: Path, limit: int) -> RawDataset:
     """A `.npy` file of examples, without labels."""
-    return Raw(path.name, {"train": Part(read_npy(read_bytes(path, limit, mappable=True), str(path)))}, (path,))
+    return RawDataset(
+        path.name, {"train": RawSplit(read_npy(read_bytes(path, limit, mappable=True), str(path)))}, (path,)
+    )
 
 
-def read_archive(path: Path, limit: int) -> Raw:
+def read_archive(path: Path, limit: int) -> RawDataset:
     """A `.npz` archive with arrays called x_train, y_train, x_test, …, or x and y. Others in it stay unread."""
     try:
         check_kind(path)
@@ -52,8 +54,8 @@ def read_archive(path: Path, limit: int) -> Raw:
         ) from None
     except Exception as error:  # zipfile and zlib raise a dozen kinds for damaged archives
         raise DataError(f"{path}: this is no sound .npz archive ({brief(error)}); fetch or write it again") from None
-    splits = {split: Part(x, found.get((split, "y"))) for (split, part), x in found.items() if part == "x"}
-    return Raw(path.name, splits, (path,))
+    splits = {split: RawSplit(x, found.get((split, "y"))) for (split, part), x in found.items() if part == "x"}
+    return RawDataset(path.name, splits, (path,))
 
 
 class _Sparing:

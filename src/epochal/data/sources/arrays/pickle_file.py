@@ -7,11 +7,11 @@ import numpy as np
 
 from epochal.data.sources.arrays.pickles import read_pickle
 from epochal.data.sources.files import read_bytes
-from epochal.data.sources.types import Part, Raw
+from epochal.data.sources.types import RawDataset, RawSplit
 from epochal.errors import DataError
 
 
-def read(path: Path, limit: int) -> Raw:
+def read(path: Path, limit: int) -> RawDataset:
     """Train, valid and test from a pickle of three pairs (two: train and test), or of a mapping to pairs."""
     content = read_pickle(read_bytes(path, limit), str(path), limit)
     pairs: dict[Any, Any] = {}
@@ -25,7 +25,7 @@ def read(path: Path, limit: int) -> Raw:
             f"{path}: holds {_describe(content)}, expected three pairs of arrays (train, valid, test), two (train, "
             f"test), or a dict of train, valid, test to pairs, each (x, y) with one label a row; save it so, or as .npz"
         )
-    return Raw(path.name, {name: Part(pair[0], pair[1]) for name, pair in pairs.items()}, (path,))
+    return RawDataset(path.name, {name: RawSplit(pair[0], pair[1]) for name, pair in pairs.items()}, (path,))
 
 
 def _is_pair(pair: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from epochal.data.column_file import Writer
+from epochal.data.column_file import ColumnWriter
 from epochal.data.sources.files import TooLarge
 from epochal.data.sources.images.decoder import answer, decode
 from epochal.data.sources.tables import columnar
@@ -161,12 +161,12 @@ def cells(
     classes: Mapping[str, Sequence[str]],
     where: str,
     limit: int,
-    keep: Writer | None = None,
+    keep: ColumnWriter | None = None,
 ) -> dict[str, columnar.Grown]:
     """The columns of cells that have a role; class labels become their names. With `keep` cells go to a file."""
     import pyarrow as pa
 
-    wanted = [*roles.features, *roles.told]
+    wanted = [*roles.features, *roles.keys]
 
     def named() -> Iterator[Any]:
         for place, first, batch in batches:

@@ -18,7 +18,7 @@ from epochal.data.sources.huggingface.splits import Files, Held, Source
 from epochal.data.sources.tables import roles, splits, table_files
 from epochal.data.sources.tables.columnar import received
 from epochal.data.sources.tables.roles import Roles
-from epochal.data.sources.types import SPLIT_NAMES, Part, Raw, split_of
+from epochal.data.sources.types import SPLIT_NAMES, RawDataset, RawSplit, split_of
 from epochal.data.table import Column
 from epochal.errors import DataError, RecipeError, option
 
@@ -41,7 +41,7 @@ def is_dataset(source: Any) -> bool:
     return hasattr(source, "features") and hasattr(getattr(source, "data", None), "column_names")
 
 
-def read_saved(folder: Path, reading: Reading, limit: int, *, labelled: bool) -> Raw:
+def read_saved(folder: Path, reading: Reading, limit: int, *, labelled: bool) -> RawDataset:
     """What `save_to_disk` wrote. Raises DataError, with file and row, for anything that is not sound."""
     splits: dict[str, Path] = {"": folder}
     if (folder / "dataset_dict.json").is_file():
@@ -96,7 +96,7 @@ def _known(names: Sequence[str], where: str) -> list[str]:
     return list(names)
 
 
-def read_object(source: Any, reading: Reading, limit: int, *, labelled: bool) -> Raw:
+def read_object(source: Any, reading: Reading, limit: int, *, labelled: bool) -> RawDataset:
     """A Dataset or a DatasetDict, whichever rows and columns it shows; its format is not looked at."""
     several = {name: source[name] for name in _known(list(source), "datasets")} if isinstance(source, Mapping) else None
     held: dict[str, tuple[Source, Any]] = {}
@@ -109,24 +109,24 @@ def read_object(source: Any, reading: Reading, limit: int, *, labelled: bool) ->
     return _read("datasets", held, reading, labelled)
 
 
-def _read(name: str, held: Mapping[str, tuple[Source, Any]], reading: Reading, labelled: bool) -> Raw:
+def _read(name: str, held: Mapping[str, tuple[Source, Any]], reading: Reading, labelled: bool) -> RawDataset:
     if "" not in held and labelled and reading.split_column is not None:
         raise DataError(
             f"{name}: holds splits, and split_column={reading.split_column!r} names them again; leave it out"
         )
-    parted: dict[str, Part] = {}
+    parted: dict[str, RawSplit] = {}
     notes: dict[str, None] = {}
     dropped: tuple[str, ...] = ()
     for split, (source, features) in held.items():
         found, told, dropped = _parts(source, features, reading, labelled)
         parted |= {str(split_of(split)): found["train"]} if split else found
         notes |= dict.fromkeys(told)
-    return Raw(name, parted, notes=tuple(notes), dropped=dropped)
+    return RawDataset(name, parted, notes=tuple(notes), dropped=dropped)
 
 
 def _parts(
     source: Source, features: Any, reading: Reading, labelled: bool
-) -> tuple[dict[str, Part], list[str], tuple[str, ...]]:
+) -> tuple[dict[str, RawSplit], list[str], tuple[str, ...]]:
     """The rows of one source by split, what was inferred, and the columns that were left out."""
     where, notes = source.where, []
     classes = _classes(features)
@@ -137,7 +137,7 @@ def _parts(
         reading = replace(reading, label=next(iter(classes)))
         notes.append(f"the labels are in column {reading.label!r}, the only one of classes")
     found = roles.assign(outline["names"], reading, where, labelled=labelled)
-    for name in (*found.features, *found.told):
+    for name in (*found.features, *found.keys):
         _check_classes(classes.get(name, []), f"{where}: column {name!r}")
     kinds = dict(zip(outline["names"], outline["kinds"], strict=True))
     for kind in ("image", "array"):
@@ -197,7 +197,7 @@ def _of_one(
     classes: Mapping[str, list[str]],
     reading: Reading,
     notes: list[str],
-) -> tuple[dict[str, Part], list[str]]:
+) -> tuple[dict[str, RawSplit], list[str]]:
     """Features from one column, of images or of arrays."""
     others = [name for name in found.features if name != column]
     if others and kind == "array":

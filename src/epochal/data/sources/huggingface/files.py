@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from epochal.data.column_file import Writer
+from epochal.data.column_file import ColumnWriter
 from epochal.data.sources.files import TooLarge, brief
 from epochal.data.sources.huggingface.arrow_columns import array_pieces, arrays, cells, encoded, kind
 from epochal.data.sources.images.decoder import answer, decode
@@ -117,7 +117,7 @@ def read_cells(
 ) -> dict[str, Any]:
     """The columns of cells that have a role, as `columnar_files.decode` answers."""
     features, categorical, *told = roles
-    with Writer(Path(file), where, size) if file else nullcontext() as keep:
+    with ColumnWriter(Path(file), where, size) if file else nullcontext() as keep:
         try:
             grown = cells(
                 opened(paths),

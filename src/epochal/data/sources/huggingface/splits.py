@@ -16,7 +16,7 @@ from epochal.data.sources.files import brief, read_bytes
 from epochal.data.sources.huggingface import arrow_columns, files
 from epochal.data.sources.images.buffer import FILE as ROWS
 from epochal.data.sources.images.buffer import stored
-from epochal.data.sources.images.decoder import Asked
+from epochal.data.sources.images.decoder import ImageSpec
 from epochal.data.sources.images.workers import decoded
 from epochal.data.sources.tables import converted
 from epochal.data.sources.tables.roles import Roles
@@ -90,7 +90,7 @@ class Files:
     def images(self, column: str, reading: Reading) -> tuple[Rows, list[str]]:
         """Decoded by several processes, each with some of the rows."""
         names = [str(path) for path in self.paths]
-        asked = Asked.of(reading, sum(self.outline["rows"]), self.limit)
+        asked = ImageSpec.of(reading, sum(self.outline["rows"]), self.limit)
         decode = (files.decode_rows, lambda rows: [names, column, rows.start, rows.stop])
         return decoded(
             asked, decode, lambda rows: _several(self, rows), lambda: [column, disk_cache.states(self.paths)]
@@ -105,13 +105,13 @@ class Files:
             answer = self._called(files.read_arrays, column, self.limit)
             if "larger" not in answer:
                 return frozen(answer["x"]), []
-            with disk_cache.making(key) as making:
+            with disk_cache.writing(key) as writer:
                 most = max(MOST_FOLD * self._size, HARMLESS_BYTES)
-                file = str(making.folder / ROWS)
+                file = str(writer.folder / ROWS)
                 told = self._called(files.read_arrays, column, self.limit, file, most)
                 disk_cache.unchanged(self.paths, states)
-                entry = making.publish(told, {ROWS: told.pop("digest")})
-        x = stored(entry, tuple(entry.told["shape"]), np.dtype(entry.told["dtype"]))
+                entry = writer.commit(told, {ROWS: told.pop("digest")})
+        x = stored(entry, tuple(entry.metadata["shape"]), np.dtype(entry.metadata["dtype"]))
         return x, [entry.note(f"{self.where}: column {column!r} takes", self.limit)]
 
     def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> tuple[list[list[Any]], list[str]]:
@@ -178,7 +178,7 @@ class Held:
             sizes = np.array([len(piece) for piece in pieces], np.int64)
             return [list(names), np.frombuffer(b"".join(pieces), np.uint8), sizes]
 
-        asked = Asked.of(reading, self.outline["rows"][0], self.limit)
+        asked = ImageSpec.of(reading, self.outline["rows"][0], self.limit)
         return decoded(asked, (arrow_columns.decode_bytes, told), lambda rows: _several(self, rows))
 
     def _fetched(self, path: str) -> memoryview:
@@ -190,7 +190,7 @@ class Held:
 
     def cells(self, found: Roles, classes: Mapping[str, list[str]]) -> tuple[list[list[Any]], list[str]]:
         """Made here."""
-        wanted = [*found.features, *found.told]
+        wanted = [*found.features, *found.keys]
         if not wanted:
             return [], []
         grown = arrow_columns.cells(self._batches(wanted), found, classes, self.where, self.limit)

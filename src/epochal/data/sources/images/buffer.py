@@ -33,7 +33,7 @@ def stored(entry: Entry, shape: tuple[int, ...], dtype: np.dtype) -> Rows:
         raise DataError(f"{entry.folder}: cannot be read: {error.strerror or error}; try again") from None
 
 
-class Room:
+class ImageBuffer:
     """Rows of images that come in order, uint8; grey ones get three channels once one with colours comes.
 
     A context: what is not closed as a whole is removed.
@@ -47,7 +47,7 @@ class Room:
         self._stack = ExitStack()
         self._entry: Entry | None = None
         self._output: Output | None = None
-        self._making: disk_cache.Making | None = None
+        self._making: disk_cache.EntryWriter | None = None
         self._shape: tuple[int, ...] = ()
         self._state: Any = None
 
@@ -81,9 +81,9 @@ class Room:
             if self._state != self._told_now():
                 raise DataError(f"{self._making.folder}: the images have changed while they were read; begin again")
             told = {"shape": [self.rows, *self._shape], "done": dict(self.done)}
-            self._entry = self._making.publish(told, {FILE: self._output.digest})
+            self._entry = self._making.commit(told, {FILE: self._output.digest})
         if self._entry:
-            told = self._entry.told
+            told = self._entry.metadata
             x = stored(self._entry, tuple(told["shape"]), np.dtype(np.uint8))
             return x, Counter(told["done"]), [self._entry.note("the images take", self.limit)]
         return frozen(self._x), self.done, []
@@ -104,7 +104,7 @@ class Room:
             self._entry = disk_cache.find(key)
             if self._entry:
                 return
-            self._making = self._stack.enter_context(disk_cache.making(key))
+            self._making = self._stack.enter_context(disk_cache.writing(key))
         place, grey = self._making.folder / FILE, self._making.folder / _GREY
         old: Rows = self._x[: self.end]
         if self._output:

@@ -1,4 +1,4 @@
-"""Encoded images as uint8 arrays, decoded by Pillow. Everything here but `Asked` runs in a process of its own.
+"""Encoded images as uint8 arrays, decoded by Pillow. Everything here but `ImageSpec` runs in a process of its own.
 
 Of an animation the first frame counts. An image whose EXIF orientation is not upright is turned; one that is not opaque
 is laid on white. Images of 16 bits are refused: cutting them to 8 would lose what they were made for.
@@ -41,7 +41,7 @@ _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 
 @dataclass(frozen=True)
-class Asked:
+class ImageSpec:
     """What all images of a data set are to become, and what they may take."""
 
     rows: int
@@ -52,7 +52,7 @@ class Asked:
     kept: bool = False  # rows that take more than the limit go to a file
 
     @classmethod
-    def of(cls, reading: Reading, rows: int, limit: int) -> "Asked":
+    def of(cls, reading: Reading, rows: int, limit: int) -> "ImageSpec":
         """As `reading` says. Raises RecipeError where its size is none."""
         return cls(rows, limit, None if reading.size is None else _size(reading.size), reading.color)
 
@@ -75,10 +75,10 @@ def _size(text: str) -> tuple[int, int]:
 
 
 @dataclass
-class Pixels:
+class ImageDecoder:
     """Images in order as they are decoded, and a count of what was done to them."""
 
-    asked: Asked
+    asked: ImageSpec
     x: list[np.ndarray] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
 
@@ -176,13 +176,13 @@ class Pixels:
         return out
 
 
-def decode(asked: list[Any], names: Iterable[str], sources: Iterable[str | bytes | memoryview]) -> Pixels:
+def decode(asked: list[Any], names: Iterable[str], sources: Iterable[str | bytes | memoryview]) -> ImageDecoder:
     """Decode files or bytes of files, in order. Raises DataError at the first that cannot be."""
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  the others are found without
 
     rows, limit, size, color, first, kept = asked
     Image.MAX_IMAGE_PIXELS = None  # the limits here are stricter
-    pixels = Pixels(Asked(rows, limit, size and tuple(size), color, first and tuple(first), kept))
+    pixels = ImageDecoder(ImageSpec(rows, limit, size and tuple(size), color, first and tuple(first), kept))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, source in zip(names, sources, strict=True):
@@ -190,7 +190,7 @@ def decode(asked: list[Any], names: Iterable[str], sources: Iterable[str | bytes
     return pixels
 
 
-def answer(pixels: Pixels) -> dict[str, Any]:
+def answer(pixels: ImageDecoder) -> dict[str, Any]:
     """The array, what was done to how many, and the first image with the height and width that all have."""
     return {"x": pixels.stacked(), "done": dict(pixels.done), "first": pixels.asked.first}
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from epochal.data.options import Reading
-from epochal.data.sources.images.decoder import MAX_PATH, SUFFIXES, Asked, decode_files
+from epochal.data.sources.images.decoder import MAX_PATH, SUFFIXES, ImageSpec, decode_files
 from epochal.data.sources.images.workers import decoded
-from epochal.data.sources.types import SPLIT_NAMES, Part, Raw, split_of
+from epochal.data.sources.types import SPLIT_NAMES, RawDataset, RawSplit, split_of
 from epochal.errors import DataError, escaped, option
 from epochal.system import disk_cache
 
@@ -49,7 +49,7 @@ def is_folder(folder: Path) -> bool:
     return False
 
 
-def read_folder(folder: Path, reading: Reading, limit: int, *, labelled: bool) -> Raw:
+def read_folder(folder: Path, reading: Reading, limit: int, *, labelled: bool) -> RawDataset:
     """The images of a folder, rows in the order of their paths; labels are the names of the class folders, as text."""
     files = _files(folder, labelled and reading.labels is None)
     paths = [path for of_class in files.values() for _, group in of_class for path in group]
@@ -58,7 +58,7 @@ def read_folder(folder: Path, reading: Reading, limit: int, *, labelled: bool) -
         first = escaped(paths[rows.start], MAX_PATH)
         return first if len(rows) == 1 else f"{folder}: {len(rows):,} images from {Path(first).name}"
 
-    asked = Asked.of(reading, len(paths), limit)
+    asked = ImageSpec.of(reading, len(paths), limit)
     decode = decode_files, lambda rows: [paths[rows.start : rows.stop]]
     x, notes = decoded(asked, decode, place, lambda: disk_cache.digest(paths))
     splits, begin = {}, 0
@@ -66,9 +66,9 @@ def read_folder(folder: Path, reading: Reading, limit: int, *, labelled: bool) -
         counts = [len(group) for _, group in of_class]
         names = [name for name, _ in of_class if name is not None]
         y = np.repeat(np.array(names), counts) if labelled and names else None
-        splits[split] = Part(x[begin : begin + sum(counts)], y)
+        splits[split] = RawSplit(x[begin : begin + sum(counts)], y)
         begin += sum(counts)
-    return Raw(folder.name or str(folder), splits, (folder,), notes=tuple(notes))
+    return RawDataset(folder.name or str(folder), splits, (folder,), notes=tuple(notes))
 
 
 def _files(folder: Path, labelled: bool) -> dict[str, list[tuple[str | None, list[str]]]]:

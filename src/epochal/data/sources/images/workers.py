@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from epochal.data.rows import Rows
-from epochal.data.sources.images.buffer import Room, with_channels
-from epochal.data.sources.images.decoder import TRANSIENT, Asked
+from epochal.data.sources.images.buffer import ImageBuffer, with_channels
+from epochal.data.sources.images.decoder import TRANSIENT, ImageSpec
 from epochal.errors import DataError
 from epochal.system import isolated
 
@@ -32,7 +32,7 @@ Decode = tuple[Callable[..., dict[str, Any]], Callable[[range], list[Any]]]
 
 
 def decoded(
-    asked: Asked, decode: Decode, place: Callable[[range], str], key: Callable[[], Any] | None = None
+    asked: ImageSpec, decode: Decode, place: Callable[[range], str], key: Callable[[], Any] | None = None
 ) -> tuple[Rows, list[str]]:
     """All images, uint8 [rows, height, width] or [rows, height, width, 3], and what was done to them, in words.
 
@@ -42,7 +42,7 @@ def decoded(
     asked = replace(asked, kept=key is not None)
     head = _isolated(range(min(_FIRST, asked.rows)), asked, decode, place)
     asked = replace(asked, first=tuple(head["first"]))
-    with Room(asked.rows, asked.limit, key and _with_version(key, asked)) as room:
+    with ImageBuffer(asked.rows, asked.limit, key and _with_version(key, asked)) as room:
         if not room.add(head):
             _fill(room, asked, decode, place, head["x"])
         x, done, notes = room.closed()
@@ -50,7 +50,7 @@ def decoded(
     return x, said + [f"{done[key]:,} images were {what}" for key, what in _WORDS.items() if done[key]] + notes
 
 
-def _fill(room: Room, asked: Asked, decode: Decode, place: Callable[[range], str], head: np.ndarray) -> None:
+def _fill(room: ImageBuffer, asked: ImageSpec, decode: Decode, place: Callable[[range], str], head: np.ndarray) -> None:
     """Decode the images behind the head, as many processes at once as there are cores, never far ahead."""
     processes = min(os.cpu_count() or 1, _PROCESSES)
     begin, row_bytes = len(head), head[:1].nbytes
@@ -69,7 +69,7 @@ def _fill(room: Room, asked: Asked, decode: Decode, place: Callable[[range], str
             pool.shutdown(cancel_futures=True)
 
 
-def _with_version(key: Callable[[], Any], asked: Asked) -> Callable[[], Any]:
+def _with_version(key: Callable[[], Any], asked: ImageSpec) -> Callable[[], Any]:
     """Another version of Pillow may decode or resize to other pixels."""
     return lambda: [key(), asked.size, asked.color, version("pillow")]
 
@@ -78,7 +78,7 @@ def _kind(x: Rows) -> str:
     return "grey" if x.ndim == 3 else "rgb"
 
 
-def _isolated(rows: range, asked: Asked, decode: Decode, place: Callable[[range], str]) -> dict[str, Any]:
+def _isolated(rows: range, asked: ImageSpec, decode: Decode, place: Callable[[range], str]) -> dict[str, Any]:
     """The answer of one process; where it crashes, of two for half the rows each, until one row has the blame."""
     function, arguments = decode
     where, memory, seconds = place(rows), asked.limit + asked.most_pixels * TRANSIENT, 60 + 2 * len(rows)

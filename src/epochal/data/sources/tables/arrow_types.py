@@ -53,7 +53,7 @@ def texts(values: Any) -> list[str | None]:
     return [None if text is None else unpointed(text) for text in found] if numbers else found
 
 
-def told_kind(arrow_type: Any, *, as_time: bool) -> tuple[str, Any]:
+def key_kind(arrow_type: Any, *, as_time: bool) -> tuple[str, Any]:
     """How a column of labels, splits, groups or times is kept, and what its arrays are cast to before."""
     import pyarrow as pa
 

@@ -7,12 +7,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from epochal.data.column_file import Writer
+from epochal.data.column_file import ColumnWriter
 from epochal.data.rows import as_array
 from epochal.data.sources.files import TooLarge
 from epochal.data.sources.tables import arrow_types
 from epochal.data.sources.tables.roles import Roles
-from epochal.data.sources.tables.splits import Told
+from epochal.data.sources.tables.splits import KeyColumn
 from epochal.data.table import MAX_CATEGORIES, Column, no_features, too_many
 from epochal.errors import DataError, option
 from epochal.system.memory import format_bytes
@@ -109,7 +109,7 @@ def grow(
     where: str,
     limit: int,
     merged: Mapping[str, Grown] | None = None,
-    keep: Writer | None = None,
+    keep: ColumnWriter | None = None,
 ) -> dict[str, Grown]:
     """The columns that have a role, of all batches, behind those `merged` of other files.
 
@@ -146,11 +146,11 @@ def _columns(
     ways: dict[str, Callable[[Any], Any]] = {}
     columns: dict[str, Grown] = {}
     problems = {}
-    for name in (*roles.features, *roles.told):
-        arrow_type, told = schema.field(name).type, name in roles.told
+    for name in (*roles.features, *roles.keys):
+        arrow_type, told = schema.field(name).type, name in roles.keys
         kind, way = arrow_types.feature_kind(name, arrow_type, roles.categorical), None
         if told:
-            kind, way = arrow_types.told_kind(arrow_type, as_time=name == roles.time)
+            kind, way = arrow_types.key_kind(arrow_type, as_time=name == roles.time)
         if kind not in (*arrow_types.FEATURES, "whole"):
             problems[name] = arrow_types.problem(kind, arrow_type)
             if told:
@@ -171,7 +171,7 @@ def _problems(where: str, schema: Any, problems: Mapping[str, str], many: Mappin
     return message + (arrow_types.time_remedy(times[0]) if times else "")
 
 
-def _move(columns: Mapping[str, Grown], keep: Writer | None, where: str, limit: int) -> None:
+def _move(columns: Mapping[str, Grown], keep: ColumnWriter | None, where: str, limit: int) -> None:
     """Write the cells that are in memory to the file; texts stay."""
     if keep is None:
         too_much(where, limit)
@@ -183,7 +183,7 @@ def _move(columns: Mapping[str, Grown], keep: Writer | None, where: str, limit: 
         )
 
 
-def move(columns: Mapping[str, Grown], keep: Writer) -> None:
+def move(columns: Mapping[str, Grown], keep: ColumnWriter) -> None:
     """Write the cells that are in memory to the file."""
     if next(iter(columns.values())).chunks:
         keep.add([column.taken() for column in columns.values()])
@@ -206,18 +206,18 @@ def too_much(where: str, limit: int) -> NoReturn:
     )
 
 
-def received(told: Sequence[Any]) -> tuple[Column, Callable[[], Told]]:
+def received(told: Sequence[Any]) -> tuple[Column, Callable[[], KeyColumn]]:
     """A column of its plain values, as a feature and as a label, split, group or time (one of the two is meant)."""
     _, kind, chunks, texts, _, missing, _ = told
     values: Any = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     chunks.clear()
 
-    def labels() -> Told:
+    def labels() -> KeyColumn:
         found = as_array(values)
         if missing is not None:
             found = found.astype(np.float64)
             found[missing] = np.nan
-        return Told(found, tuple(texts) if kind == "category" else None)
+        return KeyColumn(found, tuple(texts) if kind == "category" else None)
 
     if kind == "category":
         return Column("category", values, tuple(texts)), labels

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from epochal.data import column_file as cells
-from epochal.data.column_file import Writer
+from epochal.data.column_file import ColumnWriter
 from epochal.data.rows import FileRows
 from epochal.data.sources.tables.cells import Rules
 from epochal.data.sources.tables.roles import Roles
-from epochal.data.sources.tables.splits import Told
+from epochal.data.sources.tables.splits import KeyColumn
 from epochal.data.sources.tables.text_form import TextFile
 from epochal.data.sources.tables.text_tables import Grown, read_columns
 from epochal.data.table import Column
@@ -28,7 +28,7 @@ _FORMS = {"whole": "i8", "category": "i4", "boolean": "f8", "number": "f8"}
 def columns(entry: Entry, forms: Sequence[tuple[str, Sequence[float]]]) -> list[FileRows]:
     """The columns of an entry. Raises DataError where it has gone."""
     try:
-        return cells.opened(entry.folder / CELLS, entry.told["starts"], forms)
+        return cells.opened(entry.folder / CELLS, entry.metadata["starts"], forms)
     except OSError as error:
         raise DataError(f"{entry.folder}: cannot be read: {error.strerror or error}; try again") from None
 
@@ -40,23 +40,23 @@ def columnar(key: str, limit: int, read: Callable[[str], dict[str, Any]]) -> tup
     at all where an entry is there.
     """
     entry = disk_cache.find(key)
-    if entry is None or entry.told["bytes"] <= limit:
+    if entry is None or entry.metadata["bytes"] <= limit:
         answer = read("")
         if "larger" not in answer:
             return answer, None
-        with disk_cache.making(key) as making:
-            answer = read(str(making.folder / CELLS))
+        with disk_cache.writing(key) as writer:
+            answer = read(str(writer.folder / CELLS))
             told = {
                 "columns": answer["columns"],
                 **{name: answer[name] for name in ("rows", "names", "starts", "index")},
             }
             rows = sum(answer["rows"])
             size = sum(rows * (4 if one[1] == "category" else 8) + _text_bytes(one[3]) for one in told["columns"])
-            entry = making.publish(told | {"bytes": max(size, limit + 1)}, {CELLS: answer["digest"]})
-    told = entry.told["columns"]
+            entry = writer.commit(told | {"bytes": max(size, limit + 1)}, {CELLS: answer["digest"]})
+    told = entry.metadata["columns"]
     found = columns(entry, [(_FORMS[one[1]], ()) for one in told])
     plain = [[name, kind, [values], *rest] for (name, kind, _, *rest), values in zip(told, found, strict=True)]
-    return entry.told | {"columns": plain}, entry
+    return entry.metadata | {"columns": plain}, entry
 
 
 def _text_bytes(texts: Sequence[str]) -> int:
@@ -72,9 +72,9 @@ class Text:
         paths = [file.path for file in files]
         states = disk_cache.states(paths)
         forms = [[file.separator, file.header, list(file.names), file.encoding] for file in files]
-        key = disk_cache.key(["text", states, forms, roles.features, roles.told, roles.categorical, rules.plain()])
+        key = disk_cache.key(["text", states, forms, roles.features, roles.keys, roles.categorical, rules.plain()])
         found = disk_cache.find(key)
-        if found and found.told["bytes"] > limit:
+        if found and found.metadata["bytes"] > limit:
             self.entry = found
         else:
             self._read(key, states, limit)
@@ -82,19 +82,19 @@ class Text:
         self._open()
 
     def _read(self, key: str, states: list[Any], limit: int) -> None:
-        making: list[disk_cache.Making] = []
+        making: list[disk_cache.EntryWriter] = []
         with ExitStack() as stack:
 
-            def keep() -> Writer:
+            def keep() -> ColumnWriter:
                 if not making:
-                    making.append(stack.enter_context(disk_cache.making(key)))
+                    making.append(stack.enter_context(disk_cache.writing(key)))
                 name, size = str(self.files[0].path), sum(state[1] for state in states)
-                return stack.enter_context(Writer(making[0].folder / CELLS, name, size))
+                return stack.enter_context(ColumnWriter(making[0].folder / CELLS, name, size))
 
             self._grown = read_columns(self.files, self.roles, self.rules, limit, keep)
             if self._grown.kept:
                 disk_cache.unchanged([file.path for file in self.files], states)
-                self.entry = making[0].publish(_told(self._grown, self.roles), {CELLS: self._grown.kept.digest})
+                self.entry = making[0].commit(_told(self._grown, self.roles), {CELLS: self._grown.kept.digest})
 
     def _open(self) -> None:
         if self.entry is None:
@@ -103,16 +103,16 @@ class Text:
             self._starts, self._lines = self._grown.starts, self._grown.lines
             del self._grown
             self.columns = {name: grown.pop(name).column() for name in self.roles.features}
-            self.told = {name: grown.pop(name).told() for name in self.roles.told}
+            self.told = {name: grown.pop(name).told() for name in self.roles.keys}
             return
-        told = self.entry.told
+        told = self.entry.metadata
         forms = {name: ("f8" if kind == "number" else "i4", lookup) for name, kind, _, lookup, _ in told["columns"]}
-        forms |= dict.fromkeys(self.roles.told, ("i4", ()))
+        forms |= dict.fromkeys(self.roles.keys, ("i4", ()))
         *found, self._lines = columns(self.entry, [*forms.values(), ("i8", ())])
         self.columns, self.told = {}, {}
         for (name, kind, texts, _, words), values in zip(told["columns"], found, strict=True):
-            if name in self.roles.told:
-                self.told[name] = Told(np.asarray(values), texts, tuple(words))
+            if name in self.roles.keys:
+                self.told[name] = KeyColumn(np.asarray(values), texts, tuple(words))
             else:
                 self.columns[name] = Column(kind, values, tuple(texts) if kind == "category" else ())
         self.remarks, self._starts = told["remarks"], told["files"]

@@ -13,9 +13,9 @@ from epochal.data.sources.files import brief
 from epochal.data.sources.tables import roles, splits
 from epochal.data.sources.tables.columnar import grow
 from epochal.data.sources.tables.parquet import index_of
-from epochal.data.sources.tables.splits import Told
+from epochal.data.sources.tables.splits import KeyColumn
 from epochal.data.sources.tables.table_files import READS, assembled
-from epochal.data.sources.types import Part, Raw
+from epochal.data.sources.types import RawDataset, RawSplit
 from epochal.errors import DataError
 
 READS_PAIR = ("drop", "categorical", "skip_unlabelled")
@@ -64,7 +64,7 @@ def _is_pair(source: Any, reading: Reading) -> bool:
     return _is_one(source) and not is_frame(source) and (reading.label is None or not is_frame(source[1]))
 
 
-def read(source: Any, reading: Reading, limit: int, *, labelled: bool) -> Raw:
+def read(source: Any, reading: Reading, limit: int, *, labelled: bool) -> RawDataset:
     """The splits of a frame, of a pair (features, labels), of a mapping of train, valid, test to these, or of a Bunch.
 
     Raises DataError where the form or a column cannot be used.
@@ -88,10 +88,10 @@ def read(source: Any, reading: Reading, limit: int, *, labelled: bool) -> Raw:
             raise DataError(f"frame {name!r}: holds {parts} by its split column; give one frame, or no such column")
     notes = tuple(dict.fromkeys(note for raw in raws.values() for note in raw.notes))
     dropped = next(iter(raws.values())).dropped
-    return Raw("frames", {name: raw.splits["train"] for name, raw in raws.items()}, notes=notes, dropped=dropped)
+    return RawDataset("frames", {name: raw.splits["train"] for name, raw in raws.items()}, notes=notes, dropped=dropped)
 
 
-def _one(value: Any, reading: Reading, limit: int, labelled: bool, where: str) -> Raw:
+def _one(value: Any, reading: Reading, limit: int, labelled: bool, where: str) -> RawDataset:
     """One frame that holds its labels, or a pair of features and labels."""
     if not _is_one(value):
         raise DataError(f"{where}: got {type(value).__name__}; give a frame, or a pair of a frame and its labels")
@@ -100,7 +100,7 @@ def _one(value: Any, reading: Reading, limit: int, labelled: bool, where: str) -
     return _pair(value[0], value[1], reading, limit, where)
 
 
-def _pair(x: Any, y: Any, reading: Reading, limit: int, where: str) -> Raw:
+def _pair(x: Any, y: Any, reading: Reading, limit: int, where: str) -> RawDataset:
     raw = _frame(x, replace(reading, label=None), limit, False, where)
     y = as_array(y.to_numpy() if hasattr(y, "to_numpy") else y, f"{where}: labels")
     y = y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
@@ -109,7 +109,7 @@ def _pair(x: Any, y: Any, reading: Reading, limit: int, where: str) -> Raw:
         rows = np.flatnonzero(~absent)
         table, y = table[rows], y[rows]
         notes = (*notes, f"{where}: {int(absent.sum()):,} of {len(absent):,} rows have no label, and are left out")
-    return replace(raw, splits={"train": Part(table, _as_text(y, where))}, notes=notes)
+    return replace(raw, splits={"train": RawSplit(table, _as_text(y, where))}, notes=notes)
 
 
 def _absent(y: np.ndarray) -> np.ndarray:
@@ -130,18 +130,18 @@ def _as_text(y: np.ndarray, where: str) -> np.ndarray:
     if y.dtype.kind == "O" and all(isinstance(value, (str, bool, int, np.generic)) for value in y.tolist()):
         texts = {text: code for code, text in enumerate(dict.fromkeys(str(value) for value in y.tolist()))}
         codes = np.array([texts[str(value)] for value in y.tolist()], np.int64)
-        return splits.labels(Told(codes, list(texts)), "labels", place) if y.ndim == 1 else y
+        return splits.labels(KeyColumn(codes, list(texts)), "labels", place) if y.ndim == 1 else y
     if y.ndim != 1 or y.dtype.kind not in "biufU":
         return y  # refused later, with the shape or the row
     if y.dtype.kind in "bU":
         texts, codes = np.unique(y.astype(str), return_inverse=True)
-        told = Told(codes, texts.tolist())
+        told = KeyColumn(codes, texts.tolist())
     else:
-        told = Told(y)
+        told = KeyColumn(y)
     return splits.labels(told, "labels", place)
 
 
-def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str) -> Raw:
+def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str) -> RawDataset:
     import pyarrow as pa
 
     try:
@@ -162,7 +162,7 @@ def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str)
     )
 
 
-def _bunch(source: Mapping[str, Any], reading: Reading, limit: int, labelled: bool) -> Raw:
+def _bunch(source: Mapping[str, Any], reading: Reading, limit: int, labelled: bool) -> RawDataset:
     """scikit-learn's data sets: `target_names`, where there are any, name the classes."""
     x, y = source["data"], source["target"]
     classes = source.get("target_names")
@@ -172,7 +172,7 @@ def _bunch(source: Mapping[str, Any], reading: Reading, limit: int, labelled: bo
         raise DataError(f"bunch: target_names: two classes are called {twice[:80]!r}; rename one of them")
     if not is_frame(x):
         named = names if names and numbers.dtype.kind in "iu" and len(names) == len(np.unique(numbers)) else None
-        return Raw("bunch", {"train": Part(as_array(x, "bunch: data"), numbers)}, classes=named)
+        return RawDataset("bunch", {"train": RawSplit(as_array(x, "bunch: data"), numbers)}, classes=named)
     if numbers.dtype.kind in "iu" and names and set(np.unique(numbers).tolist()) == set(range(len(names))):
         y = np.array(names)[numbers]
     return _pair(x, y, reading, limit, "bunch")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from epochal.data.sources.tables.cells import Rules, odd_cells
-from epochal.data.sources.tables.splits import Told
+from epochal.data.sources.tables.splits import KeyColumn
 from epochal.data.table import Column
 
 _ENTRY_BYTES = 184  # of a text in a dictionary, beside its characters, with its count and its first row
@@ -100,9 +100,9 @@ class Growing:
         category = Column("category", codes, texts)
         return Column("boolean", np.array([*lookup, np.nan])[codes], text=category) if lookup else category
 
-    def told(self) -> Told:
+    def told(self) -> KeyColumn:
         """What has grown, where it is text: as labels, splits, groups or times."""
-        return Told(np.concatenate(self.blocks), tuple(self.codes), tuple(sorted(self.words)))
+        return KeyColumn(np.concatenate(self.blocks), tuple(self.codes), tuple(sorted(self.words)))
 
     def remark(self) -> dict[str, Any]:
         """What is odd about a column of text: see `cells.odd_cells`, and how many `unsure` cells are missing."""

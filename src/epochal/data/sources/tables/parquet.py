@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from epochal.data.column_file import CELL_BYTES, Writer
+from epochal.data.column_file import CELL_BYTES, ColumnWriter
 from epochal.data.options import Reading
 from epochal.data.sources.files import PARQUET, TooLarge, brief
 from epochal.data.sources.tables.arrow_types import feature_kind
@@ -39,7 +39,7 @@ def decode(
     pa.set_memory_pool(pa.system_memory_pool())
     given = {name: value for name, value in options.items() if name not in inherited}
     reading = Reading.from_dict(given).inheriting({name: options[name] for name in options if name in inherited})
-    with Writer(Path(file), paths[0], size) if file else nullcontext() as keep:
+    with ColumnWriter(Path(file), paths[0], size) if file else nullcontext() as keep:
         try:
             schema, merged, rows = _merged(paths, reading, labelled, limit, keep)
         except TooLarge as error:
@@ -76,7 +76,7 @@ def _of_pandas(schema: Any, key: str) -> list[Any]:
 
 
 def _merged(
-    paths: list[str], reading: Reading, labelled: bool, limit: int, keep: Writer | None
+    paths: list[str], reading: Reading, labelled: bool, limit: int, keep: ColumnWriter | None
 ) -> tuple[Any, dict[str, Grown], list[int]]:
     """The schema of the first file, the columns that have a role, and the rows of each file."""
     import pyarrow as pa

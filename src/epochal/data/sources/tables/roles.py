@@ -33,7 +33,7 @@ class Roles:
     skip_unlabelled: bool = False
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def keys(self) -> tuple[str, ...]:
         """The columns that tell of a row what it is, where it belongs, or when it was."""
         return tuple(name for name in (self.label, self.split, self.group, self.time) if name is not None)
 

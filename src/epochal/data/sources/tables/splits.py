@@ -9,7 +9,7 @@ import numpy as np
 from epochal.data.rows import blocks
 from epochal.data.sources.tables.roles import Roles
 from epochal.data.sources.tables.times import Place, as_number, moments
-from epochal.data.sources.types import SPLIT_NAMES, Part, split_of
+from epochal.data.sources.types import SPLIT_NAMES, RawSplit, split_of
 from epochal.data.table import Column, Table
 from epochal.errors import DataError, option
 
@@ -18,7 +18,7 @@ _WHOLE = re.compile(r"([+-]?[0-9]{1,18})\.0+")
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class KeyColumn:
     """A column of labels, splits, groups or times: numbers (int64, float64 with NaN), or codes of `texts`.
 
     A code -1 is a missing value; `words` are cells that were taken for one. Texts that are `declared` names of classes
@@ -39,8 +39,8 @@ class Told:
 
 
 def parts(
-    columns: dict[str, Column], told: dict[str, Told], roles: Roles, place: Place
-) -> tuple[dict[str, Part], list[str]]:
+    columns: dict[str, Column], told: dict[str, KeyColumn], roles: Roles, place: Place
+) -> tuple[dict[str, RawSplit], list[str]]:
     """The rows by split, and notes. Raises DataError, with the row, for an infinite number or a value that a role does
     not allow.
     """
@@ -61,7 +61,7 @@ def parts(
     if roles.time:
         times = moments(_complete(told[roles.time], roles.time, "time", place), roles.time, place)
     if roles.split is None:
-        return {"train": Part(table, y, groups, times)}, notes
+        return {"train": RawSplit(table, y, groups, times)}, notes
     found = _complete(told[roles.split], roles.split, "split", place)
     names = np.array([split_of(value) or "" for value in found.tolist()])
     if (names == "").any():
@@ -73,11 +73,11 @@ def parts(
     for name in ("train", "valid", "test"):
         rows = np.flatnonzero(names == name)
         if len(rows):
-            split[name] = Part(table[rows], *(None if of is None else of[rows] for of in (y, groups, times)))
+            split[name] = RawSplit(table[rows], *(None if of is None else of[rows] for of in (y, groups, times)))
     return split, notes
 
 
-def _skipped(told: Told, name: str, left: int, place: Place) -> str:
+def _skipped(told: KeyColumn, name: str, left: int, place: Place) -> str:
     rows = len(told.values)
     if not left:
         raise DataError(f"{place(0)}: has no label, as all {rows:,} rows in column {name!r}; name another column")
@@ -102,7 +102,7 @@ def check_finite(column: Column, name: str, place: Place) -> None:
             )
 
 
-def labels(told: Told, name: str, place: Place) -> np.ndarray:
+def labels(told: KeyColumn, name: str, place: Place) -> np.ndarray:
     """Labels as text; 1.0 is 1, and true and false are in small letters. Raises DataError for other fractions."""
     _check_complete(told, name, "label", place)
     if told.texts is None:
@@ -143,13 +143,13 @@ def _refuse_fraction(values: np.ndarray, name: str, place: Place, most: float = 
         )
 
 
-def _complete(told: Told, name: str, role: str, place: Place) -> np.ndarray:
+def _complete(told: KeyColumn, name: str, role: str, place: Place) -> np.ndarray:
     """The column as an array of numbers or text. Raises DataError for a missing value."""
     _check_complete(told, name, role, place)
     return told.values if told.texts is None else np.array(told.texts, dtype=str)[told.values]
 
 
-def _check_complete(told: Told, name: str, role: str, place: Place) -> None:
+def _check_complete(told: KeyColumn, name: str, role: str, place: Place) -> None:
     absent = told.absent
     if absent.any():
         raise DataError(f"{place(int(np.argmax(absent)))}: {_missing(told, name, role, int(absent.sum()))}")
@@ -171,7 +171,7 @@ def _check_complete(told: Told, name: str, role: str, place: Place) -> None:
         )
 
 
-def _missing(told: Told, name: str, role: str, count: int) -> str:
+def _missing(told: KeyColumn, name: str, role: str, count: int) -> str:
     rows = len(told.values)
     text = f"has no {role}, column {name!r} is empty or holds a word for a missing value"
     text += f"{f' (here {_or(told.words)[5:]})' if told.words else ''}; {count:,} of {rows:,} rows have none: fill in"

@@ -17,9 +17,9 @@ from epochal.data.sources.tables.cells import UNSURE, Rules, odd_cells
 from epochal.data.sources.tables.columnar import received
 from epochal.data.sources.tables.parquet import different
 from epochal.data.sources.tables.roles import Roles
-from epochal.data.sources.tables.splits import Told
+from epochal.data.sources.tables.splits import KeyColumn
 from epochal.data.sources.tables.times import Place
-from epochal.data.sources.types import Raw
+from epochal.data.sources.types import RawDataset
 from epochal.data.table import Column, leave_out, shown
 from epochal.errors import DataError, option
 from epochal.system import disk_cache, isolated
@@ -41,7 +41,9 @@ def matching(pattern: str) -> list[Path]:
         return []
 
 
-def read_table(paths: Path | Sequence[Path], reading: Reading, limit: int, *, labelled: bool, name: str = "") -> Raw:
+def read_table(
+    paths: Path | Sequence[Path], reading: Reading, limit: int, *, labelled: bool, name: str = ""
+) -> RawDataset:
     """The rows of one table, in one file or in several of one form, which are read as if they were one after the other.
 
     Columns are numbers, booleans and categories; how they are found in text tells `cells`. A column may hold the
@@ -60,7 +62,7 @@ def read_table(paths: Path | Sequence[Path], reading: Reading, limit: int, *, la
     return read(files, reading, limit, labelled, name)
 
 
-def _text(files: list[Path], reading: Reading, limit: int, labelled: bool, name: str) -> Raw:
+def _text(files: list[Path], reading: Reading, limit: int, labelled: bool, name: str) -> RawDataset:
     asked = [reading.label, reading.split_column, reading.group, reading.time, *reading.drop, *reading.categorical]
     opened, left = [], limit
     for path in files:
@@ -88,7 +90,7 @@ def _text(files: list[Path], reading: Reading, limit: int, labelled: bool, name:
     notes += [rounded(column) for column in found.features if _large(table.columns[column])]
     notes += _unsure_labels(table.told.get(found.label or ""), found.label)
     parted, more = splits.parts(table.columns, table.told, found, table.place)
-    return Raw(name, parted, tuple(files), notes=(*notes, *more), dropped=found.dropped)
+    return RawDataset(name, parted, tuple(files), notes=(*notes, *more), dropped=found.dropped)
 
 
 def _without_unnamed(
@@ -112,7 +114,7 @@ def _without_unnamed(
     return replace(found, features=features), [f"{name}: {what} no value either: left out"]
 
 
-def _unsure_labels(told: Told | None, column: str | None) -> list[str]:
+def _unsure_labels(told: KeyColumn | None, column: str | None) -> list[str]:
     """A class called `?` may be no class; one called `-` beside `+` is."""
     texts = set(told.texts or ()) if told else set()
     found = [text for text in UNSURE if text in texts and not (text == "-" and "+" in texts)]
@@ -145,7 +147,7 @@ def odd_note(name: str, odd: Mapping[str, Any], place: Place | None) -> str:
     )
 
 
-def _columnar(files: list[Path], reading: Reading, limit: int, labelled: bool, name: str) -> Raw:
+def _columnar(files: list[Path], reading: Reading, limit: int, labelled: bool, name: str) -> RawDataset:
     options = {k: v for k, v in reading.to_dict().items() if k in _ROLES}
     options |= {"labels": "given"} if reading.labels is not None else {}
     states = disk_cache.states(files)
@@ -179,14 +181,14 @@ def assembled(
     name: str,
     files: tuple[Path, ...] = (),
     declared: Sequence[str] = (),
-) -> Raw:
+) -> RawDataset:
     """The splits of columns in their plain form; classes of `declared` columns have names. Raises DataError, with the
     row.
     """
     columns, told = {}, {}
     for one in plain:
         column, labels = received(one)
-        if one[0] in found.told:
+        if one[0] in found.keys:
             told[one[0]] = replace(labels(), declared=one[0] in declared)
         columns[one[0]] = column
     features = {column: columns[column] for column in found.features}
@@ -196,7 +198,7 @@ def assembled(
         if one[6] and one[0] in features and one[0] not in found.categorical:
             notes += _typed_note(one[0], features[one[0]], place)
     parted, more = splits.parts(features, told, found, place)
-    return Raw(name, parted, files, notes=(*notes, *more), dropped=found.dropped)
+    return RawDataset(name, parted, files, notes=(*notes, *more), dropped=found.dropped)
 
 
 def _typed_note(name: str, column: Column, place: Place) -> list[str]:

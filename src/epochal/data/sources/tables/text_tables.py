@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from epochal.data.column_file import Writer
+from epochal.data.column_file import ColumnWriter
 from epochal.data.sources.tables.cells import Rules
 from epochal.data.sources.tables.growing import Growing
 from epochal.data.sources.tables.roles import Roles
@@ -39,7 +39,7 @@ class Grown:
     last: int = 0  # line of the file that is read
     rows: int = 0
     bytes: int = 0
-    kept: Writer | None = None
+    kept: ColumnWriter | None = None
 
     def remarks(self, features: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What is odd about the columns of features."""
@@ -51,18 +51,18 @@ def read_columns(
     roles: Roles,
     rules: Rules,
     limit: int,
-    keep: Callable[[], Writer] | None = None,
+    keep: Callable[[], ColumnWriter] | None = None,
 ) -> Grown:
     """The columns that have a role, of all files one after the other; all but features as text. Raises DataError.
 
     Where a column turns out to be text after a first block of numbers, the files are read a second time. What takes
     more than `limit` bytes goes to the file that `keep` makes.
     """
-    texts = {*roles.told, *roles.categorical}
+    texts = {*roles.keys, *roles.categorical}
     for _ in range(2):
         grown = Grown({
             name: Growing(rules, text=name in texts, categorical=name in roles.categorical)
-            for name in (*roles.features, *roles.told)
+            for name in (*roles.features, *roles.keys)
         })  # fmt: skip
         _grow(files, grown, limit, keep)
         turned = {name for name, column in grown.columns.items() if column.turned}
@@ -72,7 +72,7 @@ def read_columns(
     return grown
 
 
-def _grow(files: Sequence[TextFile], grown: Grown, limit: int, keep: Callable[[], Writer] | None) -> None:
+def _grow(files: Sequence[TextFile], grown: Grown, limit: int, keep: Callable[[], ColumnWriter] | None) -> None:
     columns, begin, blocks = grown.columns, 0, 0
     for file in files:
         grown.starts.append(begin)
