@@ -16,12 +16,6 @@ from epochal.system.aligned import zeros
 from epochal.system.disk import MappedFile
 from epochal.system.memory import available_bytes, format_bytes, parse_bytes
 
-TEXT = (".csv", ".tsv", ".txt")
-PARQUET = (".parquet", ".pq")
-ARROW = (".arrow", ".feather", ".ipc")
-TABLES = (*TEXT, *PARQUET, *ARROW)
-"""Suffixes of tables."""
-
 
 class TooLarge(DataError):
     """A file holds more than the memory granted for reading."""
@@ -78,9 +72,22 @@ def check_kind(path: Path) -> None:
         )
 
 
-def suffix_of(path: Path) -> str:
-    """The suffix in small letters, that of gzip left out."""
-    return next((s for s in map(str.lower, reversed(path.suffixes)) if s != ".gz"), "")
+def check_path(path: Path) -> None:
+    """Raise DataError for pipes and devices, and for a path that no text can hold: a run keeps it in text files."""
+    check_kind(path)
+    whole = str(path.resolve())
+    if any("\ud800" <= c <= "\udfff" for c in whole):
+        raise DataError(
+            f"{escaped(whole)}: the name of this file or of a folder above it is no UTF-8, and cannot be kept in a "
+            f"run; rename it, or call it through a link of another name in another folder"
+        )
+
+
+def suffix_of(source: Any) -> str:
+    """The suffix of a file in small letters, that of gzip left out; "" for all else."""
+    if not isinstance(source, Path) or source.is_dir():
+        return ""
+    return next((s for s in map(str.lower, reversed(source.suffixes)) if s != ".gz"), "")
 
 
 _BRIEF = 200

@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from epochal.data.sources.arrays import idx
 from epochal.data.sources.files import brief, locate, read_bytes
-from epochal.data.sources.types import RawDataset, RawSplit
+from epochal.data.sources.types import Context, RawDataset, RawSplit, Reader
 from epochal.errors import DataError, option
 from epochal.system import cache_folder as caches
 
@@ -61,9 +62,16 @@ _DEBIAN = Path("/usr/share/datasets")
 _MIRRORS = {"mnist": _MNIST_MIRRORS, "fashion-mnist": _FASHION_MIRRORS}
 
 
-def read(name: str, *, offline: bool, limit: int) -> RawDataset:
-    """The data set called `name`. Raises DataError where it is neither here nor to be had."""
-    return NAMES[name](name, offline, limit)
+class Catalog(Reader):
+    """Data sets called by their names."""
+
+    formats, kind, options = "", "a data set known by its name", ()
+
+    def matches(self, source: Any) -> bool:
+        return isinstance(source, str) and source.lower() in NAMES
+
+    def read(self, source: str, context: Context) -> RawDataset:
+        return NAMES[source.lower()](source.lower(), context.options.offline, context.limit)
 
 
 def _digits(name: str, offline: bool, limit: int) -> RawDataset:

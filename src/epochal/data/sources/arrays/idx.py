@@ -6,11 +6,12 @@ Layout: http://yann.lecun.com/exdb/mnist (two zero bytes, a type byte, the numbe
 import struct
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from epochal.data.sources.files import first_bytes, read_bytes
-from epochal.data.sources.types import RawDataset, RawSplit
+from epochal.data.sources.types import Context, RawDataset, RawSplit, Reader
 from epochal.errors import DataError
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -26,6 +27,34 @@ def is_idx(path: Path) -> bool:
     if "ubyte" in path.name or path.name.removesuffix(".gz").endswith((".idx", ".idx1", ".idx3")):
         return True
     return _is_magic(first_bytes(path, 4))
+
+
+class IdxFile(Reader):
+    """A file of examples; its labels are in the file that the usual names put beside it."""
+
+    formats, kind, options = "IDX files", "a file of arrays", ("labels",)
+
+    def matches(self, source: Any) -> bool:
+        return isinstance(source, Path) and not source.is_dir() and is_idx(source)
+
+    def read(self, source: Path, context: Context) -> RawDataset:
+        return read_file(source, context.limit, alone=context.options.labels is not None)
+
+
+class IdxFolder(Reader):
+    """A folder of the four usual files."""
+
+    formats, kind, options = (
+        "folders of them (train-images-idx3-ubyte and the like)",
+        "a folder of IDX files",
+        ("labels",),
+    )
+
+    def matches(self, source: Any) -> bool:
+        return isinstance(source, Path) and any(source.glob("*-ubyte*"))
+
+    def read(self, source: Path, context: Context) -> RawDataset:
+        return read_folder(source, context.limit)
 
 
 def _is_magic(head: bytes | memoryview) -> bool:

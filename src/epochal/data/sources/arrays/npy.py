@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from epochal.data.sources.files import brief, check_kind, filled, read_bytes
-from epochal.data.sources.types import RawDataset, RawSplit, split_of
+from epochal.data.sources.files import brief, check_kind, filled, read_bytes, suffix_of
+from epochal.data.sources.types import Context, RawDataset, RawSplit, Reader, split_of
 from epochal.errors import DataError, option
 from epochal.system.memory import format_bytes
 
@@ -26,11 +26,29 @@ _EXPECTED = (
 )
 
 
-def read_array(path: Path, limit: int) -> RawDataset:
+class NpyFile(Reader):
     """A `.npy` file of examples, without labels."""
-    return RawDataset(
-        path.name, {"train": RawSplit(read_npy(read_bytes(path, limit, mappable=True), str(path)))}, (path,)
-    )
+
+    formats, kind, options = ".npy", "a file of arrays", ("labels",)
+
+    def matches(self, source: Any) -> bool:
+        return suffix_of(source) == ".npy"
+
+    def read(self, source: Path, context: Context) -> RawDataset:
+        x = read_npy(read_bytes(source, context.limit, mappable=True), str(source))
+        return RawDataset(source.name, {"train": RawSplit(x)}, (source,))
+
+
+class NpzFile(Reader):
+    """A `.npz` archive: see `read_archive`."""
+
+    formats, kind, options = ".npz", "a file of arrays", ("labels",)
+
+    def matches(self, source: Any) -> bool:
+        return suffix_of(source) == ".npz"
+
+    def read(self, source: Path, context: Context) -> RawDataset:
+        return read_archive(source, context.limit)
 
 
 def read_archive(path: Path, limit: int) -> RawDataset:

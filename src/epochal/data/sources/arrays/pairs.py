@@ -1,12 +1,13 @@
 """Arrays that a program already holds: `(x, y)`, two or three such pairs, or a mapping of split names to pairs."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from epochal.data.sources.files import brief
-from epochal.data.sources.types import SPLIT_NAMES, RawDataset, RawSplit, split_of
+from epochal.data.sources.types import SPLIT_NAMES, Context, RawDataset, RawSplit, Reader, split_of
 from epochal.errors import DataError
 
 _NAMES = {2: ("train", "test"), 3: ("train", "valid", "test")}
@@ -14,6 +15,20 @@ _EXPECTED = (
     "expected (x, y), tuples (x, y) of train and test or of train, valid and test, "
     "or a mapping of train, valid, test to pairs"
 )
+
+
+class Arrays(Reader):
+    """Whatever objects no other reader knows."""
+
+    formats, kind, options = "", "arrays", ("labels",)
+
+    def matches(self, source: Any) -> bool:
+        return not isinstance(source, (str, Path))
+
+    def read(self, source: Any, context: Context) -> RawDataset:
+        if context.options.labels is not None and not isinstance(source, (tuple, Mapping)):
+            return RawDataset("arrays", {"train": RawSplit(as_array(source, "arrays: features"))})
+        return read(source)
 
 
 def read(source: Any) -> RawDataset:

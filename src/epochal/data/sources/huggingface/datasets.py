@@ -18,20 +18,75 @@ from epochal.data.sources.huggingface.splits import Files, Held, Source
 from epochal.data.sources.tables import roles, splits, table_files
 from epochal.data.sources.tables.columnar import received
 from epochal.data.sources.tables.roles import Roles
-from epochal.data.sources.types import SPLIT_NAMES, RawDataset, RawSplit, split_of
+from epochal.data.sources.types import SPLIT_NAMES, Context, RawDataset, RawSplit, Reader, split_of
 from epochal.data.table import Column
 from epochal.errors import DataError, RecipeError, option
 
-READS = (*table_files.READS, "size", "color")
-
+_OPTIONS = (*table_files.OPTIONS, "size", "color")
 _MAX_JSON = 1 << 24
 _ROW = "row"
 
 
-def is_saved(folder: Path) -> bool:
-    """Whether `save_to_disk` wrote the folder."""
-    names = ("state.json", "dataset_info.json")
-    return (folder / "dataset_dict.json").is_file() or all((folder / name).is_file() for name in names)
+class SavedDataset(Reader):
+    """A folder that `save_to_disk` wrote."""
+
+    formats, kind, options = "what save_to_disk of datasets wrote", "a data set of Hugging Face", _OPTIONS
+
+    def matches(self, source: Any) -> bool:
+        names = ("state.json", "dataset_info.json")
+        return isinstance(source, Path) and (
+            (source / "dataset_dict.json").is_file() or all((source / name).is_file() for name in names)
+        )
+
+    def read(self, folder: Path, context: Context) -> RawDataset:
+        splits: dict[str, Path] = {"": folder}
+        if (folder / "dataset_dict.json").is_file():
+            names = _json(folder / "dataset_dict.json").get("splits")
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise DataError(f"{folder / 'dataset_dict.json'}: holds no list of splits; save the data set again")
+            splits = {name: folder / name for name in _known(names, str(folder))}
+        held: dict[str, tuple[Source, Any]] = {}
+        files: list[Path] = []
+        for name, place in splits.items():
+            state = _json(place / "state.json")
+            listed = state.get("_data_files")
+            paths = [one.get("filename") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+            if not paths or not all(isinstance(p, str) and Path(p).name == p and _is_there(place / p) for p in paths):
+                raise DataError(
+                    f"{place / 'state.json'}: names no data files that lie beside it ({str(paths)[:80]}); fetch the "
+                    f"whole folder, or save the data set again"
+                )
+            if state.get("_indices_data_files"):
+                raise DataError(
+                    f"{place / 'state.json'}: the rows have an index (an old form); save the data set again"
+                )
+            found = [place / str(path) for path in paths]
+            held[name] = Files(str(place), found, context.limit), _json(place / "dataset_info.json").get("features")
+            files += found
+        raw = _read(folder.name or str(folder), held, context)
+        return replace(raw, files=tuple(files))
+
+
+class DatasetObject(Reader):
+    """A Dataset or a DatasetDict, whichever rows and columns it shows; its format is not looked at."""
+
+    formats, kind, options = "", "a data set of Hugging Face", _OPTIONS
+
+    def matches(self, source: Any) -> bool:
+        return is_dataset(source)
+
+    def read(self, source: Any, context: Context) -> RawDataset:
+        several = (
+            {name: source[name] for name in _known(list(source), "datasets")} if isinstance(source, Mapping) else None
+        )
+        held: dict[str, tuple[Source, Any]] = {}
+        for name, one in (several or {"": source}).items():
+            indices = getattr(one, "_indices", None)
+            order = None if indices is None else np.asarray(indices.column(0)).astype(np.int64)
+            table = getattr(one.data, "table", one.data)
+            features = one.features.to_dict() if hasattr(one.features, "to_dict") else {}
+            held[name] = Held(f"datasets: {name}".removesuffix(": "), table, order, context.limit), features
+        return _read("datasets", held, context)
 
 
 def is_dataset(source: Any) -> bool:
@@ -39,34 +94,6 @@ def is_dataset(source: Any) -> bool:
     if isinstance(source, Mapping):
         return bool(source) and all(is_dataset(value) for value in source.values())
     return hasattr(source, "features") and hasattr(getattr(source, "data", None), "column_names")
-
-
-def read_saved(folder: Path, reading: Reading, limit: int, *, labelled: bool) -> RawDataset:
-    """What `save_to_disk` wrote. Raises DataError, with file and row, for anything that is not sound."""
-    splits: dict[str, Path] = {"": folder}
-    if (folder / "dataset_dict.json").is_file():
-        names = _json(folder / "dataset_dict.json").get("splits")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(f"{folder / 'dataset_dict.json'}: holds no list of splits; save the data set again")
-        splits = {name: folder / name for name in _known(names, str(folder))}
-    held: dict[str, tuple[Source, Any]] = {}
-    files: list[Path] = []
-    for name, place in splits.items():
-        state = _json(place / "state.json")
-        listed = state.get("_data_files")
-        paths = [one.get("filename") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-        if not paths or not all(isinstance(p, str) and Path(p).name == p and _is_there(place / p) for p in paths):
-            raise DataError(
-                f"{place / 'state.json'}: names no data files that lie beside it ({str(paths)[:80]}); fetch the whole "
-                f"folder, or save the data set again"
-            )
-        if state.get("_indices_data_files"):
-            raise DataError(f"{place / 'state.json'}: the rows have an index (an old form); save the data set again")
-        found = [place / str(path) for path in paths]
-        held[name] = Files(str(place), found, limit), _json(place / "dataset_info.json").get("features")
-        files += found
-    raw = _read(folder.name or str(folder), held, reading, labelled)
-    return replace(raw, files=tuple(files))
 
 
 def _is_there(path: Path) -> bool:
@@ -96,20 +123,8 @@ def _known(names: Sequence[str], where: str) -> list[str]:
     return list(names)
 
 
-def read_object(source: Any, reading: Reading, limit: int, *, labelled: bool) -> RawDataset:
-    """A Dataset or a DatasetDict, whichever rows and columns it shows; its format is not looked at."""
-    several = {name: source[name] for name in _known(list(source), "datasets")} if isinstance(source, Mapping) else None
-    held: dict[str, tuple[Source, Any]] = {}
-    for name, one in (several or {"": source}).items():
-        indices = getattr(one, "_indices", None)
-        order = None if indices is None else np.asarray(indices.column(0)).astype(np.int64)
-        table = getattr(one.data, "table", one.data)
-        features = one.features.to_dict() if hasattr(one.features, "to_dict") else {}
-        held[name] = Held(f"datasets: {name}".removesuffix(": "), table, order, limit), features
-    return _read("datasets", held, reading, labelled)
-
-
-def _read(name: str, held: Mapping[str, tuple[Source, Any]], reading: Reading, labelled: bool) -> RawDataset:
+def _read(name: str, held: Mapping[str, tuple[Source, Any]], context: Context) -> RawDataset:
+    reading, labelled = context.options, context.labelled
     if "" not in held and labelled and reading.split_column is not None:
         raise DataError(
             f"{name}: holds splits, and split_column={reading.split_column!r} names them again; leave it out"

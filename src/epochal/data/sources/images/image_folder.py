@@ -8,20 +8,18 @@ folder/1.png                           no labels: to predict, or with labels=…
 import os
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from epochal.data.options import Reading
 from epochal.data.sources.images.decoder import MAX_PATH, SUFFIXES, ImageSpec, decode_files
 from epochal.data.sources.images.workers import decoded
-from epochal.data.sources.types import SPLIT_NAMES, RawDataset, RawSplit, split_of
+from epochal.data.sources.types import SPLIT_NAMES, SPLITS, Context, RawDataset, RawSplit, Reader, split_of
 from epochal.errors import DataError, escaped, option
 from epochal.system import disk_cache
 
 MAX_FILES = 2_000_000
 MAX_CLASSES = 100_000
-READS = ("labels", "size", "color")
 
 _JUNK = {"thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}  # beside hidden files: what file managers leave
 
@@ -31,7 +29,40 @@ class _Folder(NamedTuple):
     images: list[str]
 
 
-def is_folder(folder: Path) -> bool:
+class ImageFolder(Reader):
+    """A folder of images, rows in the order of their paths; labels are the names of the class folders, as text."""
+
+    formats, kind, options = (
+        "folders of images (a sub-folder a class)",
+        "a folder of images",
+        ("labels", "size", "color"),
+    )
+
+    def matches(self, source: Any) -> bool:
+        return isinstance(source, Path) and source.is_dir() and _is_folder(source)
+
+    def read(self, folder: Path, context: Context) -> RawDataset:
+        files = _files(folder, context.labelled and context.options.labels is None)
+        paths = [path for of_class in files.values() for _, group in of_class for path in group]
+
+        def place(rows: range) -> str:
+            first = escaped(paths[rows.start], MAX_PATH)
+            return first if len(rows) == 1 else f"{folder}: {len(rows):,} images from {Path(first).name}"
+
+        asked = ImageSpec.of(context.options, len(paths), context.limit)
+        decode = decode_files, lambda rows: [paths[rows.start : rows.stop]]
+        x, notes = decoded(asked, decode, place, lambda: disk_cache.digest(paths))
+        splits, begin = {}, 0
+        for split, of_class in files.items():
+            counts = [len(group) for _, group in of_class]
+            names = [name for name, _ in of_class if name is not None]
+            y = np.repeat(np.array(names), counts) if context.labelled and names else None
+            splits[split] = RawSplit(x[begin : begin + sum(counts)], y)
+            begin += sum(counts)
+        return RawDataset(folder.name or str(folder), splits, (folder,), notes=tuple(notes))
+
+
+def _is_folder(folder: Path) -> bool:
     """Whether `folder` holds images, itself or at most two levels below, going by the names of its first files."""
     levels = [folder]
     for _ in range(3):
@@ -49,28 +80,6 @@ def is_folder(folder: Path) -> bool:
     return False
 
 
-def read_folder(folder: Path, reading: Reading, limit: int, *, labelled: bool) -> RawDataset:
-    """The images of a folder, rows in the order of their paths; labels are the names of the class folders, as text."""
-    files = _files(folder, labelled and reading.labels is None)
-    paths = [path for of_class in files.values() for _, group in of_class for path in group]
-
-    def place(rows: range) -> str:
-        first = escaped(paths[rows.start], MAX_PATH)
-        return first if len(rows) == 1 else f"{folder}: {len(rows):,} images from {Path(first).name}"
-
-    asked = ImageSpec.of(reading, len(paths), limit)
-    decode = decode_files, lambda rows: [paths[rows.start : rows.stop]]
-    x, notes = decoded(asked, decode, place, lambda: disk_cache.digest(paths))
-    splits, begin = {}, 0
-    for split, of_class in files.items():
-        counts = [len(group) for _, group in of_class]
-        names = [name for name, _ in of_class if name is not None]
-        y = np.repeat(np.array(names), counts) if labelled and names else None
-        splits[split] = RawSplit(x[begin : begin + sum(counts)], y)
-        begin += sum(counts)
-    return RawDataset(folder.name or str(folder), splits, (folder,), notes=tuple(notes))
-
-
 def _files(folder: Path, labelled: bool) -> dict[str, list[tuple[str | None, list[str]]]]:
     """The files of each class (None: no class) of each split. Raises DataError where the folder has another form."""
     top = _listed(folder)
@@ -86,11 +95,7 @@ def _files(folder: Path, labelled: bool) -> dict[str, list[tuple[str | None, lis
                 f"them; expected {SPLIT_NAMES}, each once: move the rest out"
             )
         places[split] = path
-    files = {
-        split: _classes(places[split], _listed(places[split]), labelled)
-        for split in ("train", "valid", "test")
-        if split in places
-    }
+    files = {split: _classes(places[split], _listed(places[split]), labelled) for split in SPLITS if split in places}
     known = {name for name, _ in files.get("train", [])}
     for split, of_class in files.items():
         for name, _ in of_class:

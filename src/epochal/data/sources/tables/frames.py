@@ -14,12 +14,11 @@ from epochal.data.sources.tables import roles, splits
 from epochal.data.sources.tables.columnar import grow
 from epochal.data.sources.tables.parquet import index_of
 from epochal.data.sources.tables.splits import KeyColumn
-from epochal.data.sources.tables.table_files import READS, assembled
-from epochal.data.sources.types import RawDataset, RawSplit
+from epochal.data.sources.tables.table_files import OPTIONS, assembled
+from epochal.data.sources.types import SPLITS, Context, RawDataset, RawSplit, Reader
 from epochal.errors import DataError
 
-READS_PAIR = ("drop", "categorical", "skip_unlabelled")
-_SPLITS = ("train", "valid", "test")
+_OF_PAIR = ("drop", "categorical", "skip_unlabelled")
 
 
 def is_frame(value: Any) -> bool:
@@ -36,8 +35,22 @@ def is_bunch(value: Any) -> bool:
     return isinstance(value, Mapping) and {"data", "target"} <= set(value)
 
 
+class Frames(Reader):
+    """A frame, a Bunch, or some of them, alone or with labels."""
+
+    formats, kind, options = "", "a data frame", None  # what it has a use for depends on its form
+
+    def matches(self, source: Any) -> bool:
+        return holds_frames(source)
+
+    def read(self, source: Any, context: Context) -> RawDataset:
+        kind, options = _form(source, context.options)
+        context.check(options, "the source", kind)
+        return read(source, context.options, context.limit, labelled=context.labelled)
+
+
 def holds_frames(source: Any) -> bool:
-    """Whether `read` knows the form of `source`: a frame, a Bunch, or some of them, alone or with labels."""
+    """Whether `source` is a frame, a Bunch, or some of them, alone or with labels."""
     if isinstance(source, Mapping):
         return is_bunch(source) or any(map(_is_one, source.values()))
     return _is_one(source) or (isinstance(source, (tuple, list)) and any(map(_is_one, source)))
@@ -47,16 +60,16 @@ def _is_one(value: Any) -> bool:
     return is_frame(value) or (isinstance(value, (tuple, list)) and len(value) == 2 and is_frame(value[0]))
 
 
-def reads(source: Any, reading: Reading) -> tuple[str, tuple[str, ...]]:
+def _form(source: Any, reading: Reading) -> tuple[str, tuple[str, ...]]:
     """What `source` is called in messages, and the fields of `reading` that it has a use for."""
     values = list(source.values()) if isinstance(source, Mapping) and not is_bunch(source) else [source]
     if not isinstance(source, Mapping) and not is_frame(source) and not _is_pair(source, reading):
         values = list(source)
     if any(map(is_frame, values)):
-        return "a data frame", READS
+        return "a data frame", OPTIONS
     if is_bunch(source) and not is_frame(source["data"]):
         return "arrays", ()
-    return "a pair of a frame and its labels", READS_PAIR
+    return "a pair of a frame and its labels", _OF_PAIR
 
 
 def _is_pair(source: Any, reading: Reading) -> bool:
@@ -76,8 +89,8 @@ def read(source: Any, reading: Reading, limit: int, *, labelled: bool) -> RawDat
     elif is_frame(source) or _is_pair(source, reading):
         return _one(source, reading, limit, labelled, "frame")
     else:
-        named = dict(zip({2: ("train", "test"), 3: _SPLITS}.get(len(source), ()), source, strict=False))
-    unknown = next((name for name in named if name not in _SPLITS), None)
+        named = dict(zip({2: ("train", "test"), 3: SPLITS}.get(len(source), ()), source, strict=False))
+    unknown = next((name for name in named if name not in SPLITS), None)
     if unknown is not None or not named:
         what = f"a mapping with {unknown!r}" if named else f"{len(source)} of them"
         raise DataError(f"frames: got {what}; give one, or train and test, or train, valid and test")

@@ -11,12 +11,13 @@ import numpy as np
 
 from epochal.data.column_file import CELL_BYTES, ColumnWriter
 from epochal.data.options import Reading
-from epochal.data.sources.files import PARQUET, TooLarge, brief
+from epochal.data.sources.files import TooLarge, brief
 from epochal.data.sources.tables.arrow_types import feature_kind
 from epochal.data.sources.tables.columnar import Grown, grow, move, too_much, unlike
 from epochal.data.sources.tables.roles import assign
 from epochal.errors import DataError
 
+PARQUET = (".parquet", ".pq")
 _BATCH_ROWS = 1 << 16
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from epochal.data.options import Reading
 from epochal.data.rows import blocks
-from epochal.data.sources.files import ARROW, PARQUET, TABLES, TEXT, suffix_of
+from epochal.data.sources.files import check_path, suffix_of
 from epochal.data.sources.tables import converted, parquet, roles, splits, text_form
 from epochal.data.sources.tables.cells import UNSURE, Rules, odd_cells
 from epochal.data.sources.tables.columnar import received
@@ -19,21 +19,51 @@ from epochal.data.sources.tables.parquet import different
 from epochal.data.sources.tables.roles import Roles
 from epochal.data.sources.tables.splits import KeyColumn
 from epochal.data.sources.tables.times import Place
-from epochal.data.sources.types import RawDataset
+from epochal.data.sources.types import Context, RawDataset, Reader
 from epochal.data.table import Column, leave_out, shown
 from epochal.errors import DataError, option
 from epochal.system import disk_cache, isolated
 
-READS = ("label", "labels", "drop", "categorical", "split_column", "group", "time", "skip_unlabelled")
-READS_TEXT = (*READS, "separator", "header", "decimal", "thousands", "missing", "known_missing", "encoding")
+OPTIONS = ("label", "labels", "drop", "categorical", "split_column", "group", "time", "skip_unlabelled")
+_TEXT = (".csv", ".tsv", ".txt")
+_ARROW = (*parquet.PARQUET, ".arrow", ".feather", ".ipc")
 _ROLES = ("label", "split_column", "group", "time", "drop", "categorical")
 _SECONDS = 60.0
 _BYTES_A_SECOND = 2e6  # far below what any of the decoders does: who needs longer hangs
 
 
-def matching(pattern: str) -> list[Path]:
-    """The files that a pattern with `*`, `?` or `[…]` names, sorted by name; none where `pattern` is no such thing."""
-    if not set(pattern) & set("*?["):
+class TextTable(Reader):
+    """CSV and its kin: a file, or a pattern of several that are one table."""
+
+    formats, kind = f"text tables ({', '.join(_TEXT)})", "a text table"
+    options = (*OPTIONS, "separator", "header", "decimal", "thousands", "missing", "known_missing", "encoding")
+
+    def matches(self, source: Any) -> bool:
+        return suffix_of(next(iter(_files(source)), None)) in _TEXT
+
+    def read(self, source: Path | str, context: Context) -> RawDataset:
+        files = _files(source)
+        for file in files:
+            check_path(file)
+        return read_table(files, context.options, context.limit, labelled=context.labelled, name=str(source))
+
+
+class ArrowTable(TextTable):
+    """Parquet, Arrow and Feather: the same."""
+
+    formats, kind = f"{', '.join(_ARROW)}", "a table in Parquet or Arrow form"
+    options = OPTIONS
+
+    def matches(self, source: Any) -> bool:
+        files = _files(source)
+        return bool(files) and (isinstance(source, str) or suffix_of(files[0]) in _ARROW)  # `read` says what is wrong
+
+
+def _files(pattern: Any) -> list[Path]:
+    """A file alone, or those that a pattern with `*`, `?` or `[…]` names, sorted by name; none for all else."""
+    if isinstance(pattern, Path):
+        return [pattern]
+    if not isinstance(pattern, str) or not set(pattern) & set("*?["):
         return []
     try:
         return sorted(map(Path, glob(os.path.expanduser(pattern))))  # noqa: PTH111, PTH207  Path.glob takes no absolute one
@@ -51,12 +81,12 @@ def read_table(
     """
     files = [paths] if isinstance(paths, Path) else list(paths)
     name = name or str(files[0])
-    forms = {suffix_of(path) in TEXT: path for path in files}
-    strange = next((path for path in files if suffix_of(path) not in TABLES), None)
+    forms = {suffix_of(path) in _TEXT: path for path in files}
+    strange = next((path for path in files if suffix_of(path) not in (*_TEXT, *_ARROW)), None)
     if strange or len(forms) > 1:
         raise DataError(
             f"{strange or forms[True]}: is no table like {files[0]}; the files of a pattern must all be text tables "
-            f"({', '.join(TEXT)}), or all of {', '.join((*PARQUET, *ARROW))}"
+            f"({', '.join(_TEXT)}), or all of {', '.join(_ARROW)}"
         )
     read = _text if True in forms else _columnar
     return read(files, reading, limit, labelled, name)
