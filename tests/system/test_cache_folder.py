@@ -34,7 +34,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def make(content: bytes = b"12345678") -> disk_cache.Entry:
-    with disk_cache.writing(KEY) as writer, Output(writer.folder / "rows", len(content)) as file:
+    with disk_cache.EntryWriter(KEY) as writer, Output(writer.folder / "rows", len(content)) as file:
         file.write(np.frombuffer(content, np.uint8))
         return writer.commit({"a": 1}, {"rows": file.digest})
 

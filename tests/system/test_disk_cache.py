@@ -33,7 +33,7 @@ def inside(cache) -> list[str]:
 
 
 def make(content: bytes = b"12345678", told=None) -> disk_cache.Entry:
-    with disk_cache.writing(KEY) as writer:
+    with disk_cache.EntryWriter(KEY) as writer:
         with Output(writer.folder / "rows", len(content)) as file:
             file.write(np.frombuffer(content, np.uint8))
         return writer.commit(told or {"a": 1}, {"rows": file.digest})
@@ -41,7 +41,7 @@ def make(content: bytes = b"12345678", told=None) -> disk_cache.Entry:
 
 def test_an_entry_is_found_once_it_is_whole(cache):
     assert disk_cache.find(KEY) is None
-    with disk_cache.writing(KEY) as writer:
+    with disk_cache.EntryWriter(KEY) as writer:
         (writer.folder / "rows").write_bytes(b"1")
         assert disk_cache.find(KEY) is None
         entry = writer.commit({"shape": [1, 2]}, {"rows": sha256(b"1").hexdigest()})
@@ -55,7 +55,7 @@ def test_an_entry_is_found_once_it_is_whole(cache):
 def test_a_maker_that_fails_leaves_nothing(cache):
 
     def fail() -> None:
-        with disk_cache.writing(KEY) as writer:
+        with disk_cache.EntryWriter(KEY) as writer:
             (writer.folder / "rows").write_bytes(b"1")
             raise ZeroDivisionError
 
@@ -106,7 +106,7 @@ def test_two_makers_at_once_both_get_the_entry_and_one_wins(cache):
     barrier, found = threading.Barrier(4), []
 
     def maker() -> None:
-        with disk_cache.writing(KEY) as writer:
+        with disk_cache.EntryWriter(KEY) as writer:
             (writer.folder / "rows").write_bytes(b"1234")
             barrier.wait(timeout=60)
             found.append(writer.commit({"a": 1}, {"rows": sha256(b"1234").hexdigest()}))
@@ -124,7 +124,7 @@ def test_two_makers_at_once_both_get_the_entry_and_one_wins(cache):
 def test_what_a_killed_maker_left_is_removed_by_the_next_and_nothing_else(cache):
     code = (
         "import sys, time; from epochal.system import disk_cache\n"
-        "with disk_cache.writing(sys.argv[1]) as writer:\n"
+        "with disk_cache.EntryWriter(sys.argv[1]) as writer:\n"
         "    (writer.folder / 'rows').write_bytes(b'half'); print('made', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, KEY], stdout=subprocess.PIPE, env=os.environ)
@@ -181,7 +181,7 @@ def test_a_write_that_fails_halfway_leaves_nothing(cache):
         "from epochal.system.disk import Output\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
-        "    with disk_cache.writing(sys.argv[1]) as writer, Output(writer.folder / 'rows') as file:\n"
+        "    with disk_cache.EntryWriter(sys.argv[1]) as writer, Output(writer.folder / 'rows') as file:\n"
         "        for _ in range(9): file.write(np.zeros(200, np.uint8))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

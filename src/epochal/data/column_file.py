@@ -64,9 +64,8 @@ class ColumnReader:
         self.identity = f"{file.identity} column {at} {form} {list(lookup)}"
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
-        """Chunk by chunk, from the first to the last row that is wanted of it."""
         self.file.check()
-        found = np.empty(len(numbers), np.int64)
+        cells = np.empty(len(numbers), np.int64)
         first, last = np.searchsorted(self.starts, numbers[[0, -1]], "right") - 1
         starts = self.starts[first : last + 2]
         bounds = np.searchsorted(numbers, starts).tolist()
@@ -77,10 +76,10 @@ class ColumnReader:
             piece = np.empty(last - first + 1, np.int64)
             place = CELL_BYTES * (start * self.columns + self.at * (stop - start) + first - start)
             self.file.fill(memoryview(piece.view(np.uint8).data), place)
-            found[begin:end] = piece[numbers[begin:end] - first]
+            cells[begin:end] = piece[numbers[begin:end] - first]
         if self.form == "i8":
-            return found
-        values = found.view(np.float64)
+            return cells
+        values = cells.view(np.float64)
         if self.form == "f8":
             return values
         codes = np.where(np.isnan(values), -1, values).astype(np.int32)

@@ -77,11 +77,11 @@ def _narrowed(x: Rows, dtype: np.dtype, where: str) -> Rows:
     """Whole numbers in another whole dtype that holds them all. Raises DataError."""
     if isinstance(x, FileRows):
         return x.narrowed(dtype)
-    made = x.astype(dtype)
-    if (lost := made != x).any():
+    out = x.astype(dtype)
+    if (lost := out != x).any():
         row, *place = (int(i) for i in np.argwhere(lost)[0])
         raise DataError(
             f"{where}: row {row:,}, feature {', '.join(map(str, place))} is {x[(row, *place)]}, but the model was "
             f"trained on {dtype}, which cannot hold it; give rows as they were in training"
         )
-    return frozen(made)
+    return frozen(out)

@@ -1,4 +1,4 @@
-"""Host memory that a device on the host takes as it is: rows then lie in memory once, not once more on the device.
+"""Aligned, read-only host memory, which a device on the host uses without a copy: rows lie in memory once.
 
 XLA's client of a CPU uses an array of NumPy's where it begins at a multiple of 64 bytes, and copies it else; NumPy's
 own memory begins at multiples of 16. And nobody may write to it any more.
@@ -32,7 +32,7 @@ def copied(array: np.ndarray) -> np.ndarray:
 
 
 def frozen(array: T) -> T:
-    """`array`, to which nobody can write any more, nor to the memory that it views; what is no array as it is."""
+    """`array`, made read-only together with the memory that it views; other objects are returned unchanged."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base.flags.writeable = False

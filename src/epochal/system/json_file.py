@@ -47,7 +47,6 @@ def digest(told: Any) -> str:
 
 
 def sealed(told: Mapping[str, Any]) -> dict[str, Any]:
-    """`told` with its digest."""
     rest = {name: value for name, value in told.items() if name != SEAL}
     return rest | {SEAL: digest(rest)}
 

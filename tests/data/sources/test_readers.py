@@ -12,10 +12,7 @@ from refusals import refusal
 class Bits(Reader):
     """Rows of 0 and 1 as text, the label last."""
 
-    formats, kind, options = ".bits", "a file of bits", ()
-
-    def matches(self, source):
-        return getattr(source, "suffix", "") == ".bits"
+    formats, kind, options, suffixes = ".bits", "a file of bits", (), (".bits",)
 
     def read(self, source, context: Context) -> RawDataset:
         rows = np.array([list(map(int, line)) for line in source.read_text().split()], np.uint8)

@@ -120,9 +120,9 @@ def _joined(raw: RawDataset, others: Mapping[str, RawDataset]) -> RawDataset:
     splits, files, notes = dict(raw.splits), raw.files, raw.notes
     for name, other in others.items():
         if name in splits or len(other.splits) != 1:
-            there = raw if name in splits else other
+            holder = raw if name in splits else other
             raise DataError(
-                f"{there.name}: holds {', '.join(there.splits)}, and {option(name)} names a file for {name}; "
+                f"{holder.name}: holds {', '.join(holder.splits)}, and {option(name)} names a file for {name}; "
                 f"each split may come from one place only"
             )
         if twice := {path.resolve() for path in files} & {path.resolve() for path in other.files}:

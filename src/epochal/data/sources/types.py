@@ -9,6 +9,7 @@ import numpy as np
 
 from epochal.data.options import Reading
 from epochal.data.rows import Rows
+from epochal.data.sources.files import suffix_of
 from epochal.data.table import Table
 from epochal.errors import RecipeError, option
 
@@ -88,8 +89,11 @@ class Reader(Protocol):
     is ever executed.
     """
 
-    formats: str
+    formats: str = ""
     """What the list of known formats says of this one; "" where it is no file."""
+
+    suffixes: Collection[str] = ()
+    """Of its files, where they tell the format: in small letters, that of gzip left out."""
 
     kind: str
     """What messages call such a source: "a file of arrays"."""
@@ -99,7 +103,7 @@ class Reader(Protocol):
 
     def matches(self, source: Any, /) -> bool:
         """Whether the source has this format. Reads no more than its first bytes, and raises nothing."""
-        ...
+        return suffix_of(source) in self.suffixes
 
     def read(self, source: Any, context: Context, /) -> RawDataset:
         """The splits of a source that matches. Raises DataError, with the place and the remedy."""

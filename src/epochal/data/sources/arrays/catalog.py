@@ -14,7 +14,7 @@ import numpy as np
 from epochal.data.sources.arrays import idx
 from epochal.data.sources.files import brief, locate, read_bytes
 from epochal.data.sources.types import Context, RawDataset, RawSplit, Reader
-from epochal.errors import DataError, option
+from epochal.errors import DataError, option, reading
 from epochal.system import cache_folder as caches
 
 _MNIST_MIRRORS = (
@@ -116,11 +116,8 @@ def _unlike(name: str, files: Sequence[Path], folder: Path) -> list[str]:
 
 def _sha256(path: Path, *, packed: bool = False) -> str:
     """Of the file, or of what it unpacks to: the reader has unpacked it before, and knows that it is sound."""
-    try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from None
+    with reading(path), gzip.open(path) if packed else path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find(name: str) -> Path | None:
@@ -132,15 +129,14 @@ def find(name: str) -> Path | None:
 
 
 def _places(name: str) -> list[Path]:
-    told = os.environ.get("EPOCHAL_DATA", "").split(os.pathsep)
-    roots = [root for text in told if text and (root := locate(text))]
+    roots_given = os.environ.get("EPOCHAL_DATA", "").split(os.pathsep)
+    roots = [root for text in roots_given if text and (root := locate(text))]
     # The files of mnist may lie in EPOCHAL_DATA itself; those of another set have the same names, so need a folder.
-    own = [root for root in roots if name == "mnist"]
-    return [*(root / name for root in roots), *own, _DEBIAN / name, cache_folder() / name]
+    direct = [root for root in roots if name == "mnist"]
+    return [*(root / name for root in roots), *direct, _DEBIAN / name, cache_folder() / name]
 
 
 def cache_folder() -> Path:
-    """Where fetched data sets are kept."""
     return caches.cache_folder() / "data"
 
 
@@ -154,7 +150,7 @@ def _fetch(name: str, offline: bool) -> Path:
         raise DataError(f"{name}: is not on this machine, and {option('offline', True)} forbids to fetch it;\n{here}")
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")  # pooch tells of every download on standard error
+    pooch.get_logger().setLevel("WARNING")  # pooch reports every download on standard error
     for file, digest in _SHA256[name].items():
         failures = []
         for mirror in _MIRRORS[name]:
@@ -162,8 +158,8 @@ def _fetch(name: str, offline: bool) -> Path:
                 pooch.retrieve(mirror + file, f"sha256:{digest}", file, folder)
                 break
             except Exception as error:  # pooch passes on whatever the transport raises; the next mirror may answer
-                told = "what came has another SHA-256" if isinstance(error, ValueError) else brief(error)
-                failures.append(f"{mirror}: {told if len(told) <= 120 else type(error).__name__}")
+                reason = "what came has another SHA-256" if isinstance(error, ValueError) else brief(error)
+                failures.append(f"{mirror}: {reason if len(reason) <= 120 else type(error).__name__}")
         else:
             raise DataError(f"{name}: {file} could not be fetched ({'; '.join(failures)});\n{here}")
     return folder

@@ -63,18 +63,18 @@ def _is_magic(head: bytes | memoryview) -> bool:
 
 def read_folder(folder: Path, limit: int) -> RawDataset:
     """A folder with the four usual names, each plain or with `.gz`; the two test files may be missing."""
-    found: dict[str, tuple[Path, Path]] = {}
+    pairs: dict[str, tuple[Path, Path]] = {}
     for split, names in _FILES.items():
         paths = [_find(folder, name) for name in names]
         if paths[0] and paths[1]:
-            found[split] = (paths[0], paths[1])
+            pairs[split] = (paths[0], paths[1])
         elif paths[0] or paths[1] or split == "train":
             missing = next(name for name, path in zip(names, paths, strict=True) if path is None)
             raise DataError(
                 f"{folder}: no file {missing} or {missing}.gz in this folder; "
                 f"IDX folders hold {', '.join(name for pair in _FILES.values() for name in pair)}"
             )
-    return _read(folder.name or str(folder), found, limit)
+    return _read(folder.name or str(folder), pairs, limit)
 
 
 def read_file(path: Path, limit: int, *, alone: bool = False) -> RawDataset:
@@ -114,9 +114,9 @@ def read_idx(path: Path, limit: int) -> np.ndarray:
     return np.frombuffer(data, dtype, offset=begin).reshape(shape)
 
 
-def _read(name: str, found: dict[str, tuple[Path, Path]], limit: int) -> RawDataset:
-    splits = {split: RawSplit(read_idx(x, limit), read_idx(y, limit)) for split, (x, y) in found.items()}
-    files = tuple(path for pair in found.values() for path in pair)
+def _read(name: str, pairs: dict[str, tuple[Path, Path]], limit: int) -> RawDataset:
+    splits = {split: RawSplit(read_idx(x, limit), read_idx(y, limit)) for split, (x, y) in pairs.items()}
+    files = tuple(path for pair in pairs.values() for path in pair)
     usual = len(splits) == 2
     return RawDataset(name, splits, files, ordered_holdout=usual)
 

@@ -50,14 +50,14 @@ def read(source: Any) -> RawDataset:
 
 def by_split(source: Mapping[Any, Any], where: str) -> dict[str, Any]:
     """The values by their split. Raises DataError for a name of none, or two names of one."""
-    found: dict[str, Any] = {}
+    splits: dict[str, Any] = {}
     for name, value in source.items():
         split = split_of(name)
-        if split is None or split in found:
+        if split is None or split in splits:
             what = "two names of one split" if split else "a mapping with"
             raise DataError(f"{where}: got {what} {name!r}; its names must be of {SPLIT_NAMES}, each once at most")
-        found[split] = value
-    return found
+        splits[split] = value
+    return splits
 
 
 def _pair(pair: Any, name: str) -> RawSplit:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from epochal.data.sources.arrays.pickles import read_pickle
-from epochal.data.sources.files import read_bytes, suffix_of
+from epochal.data.sources.files import read_bytes
 from epochal.data.sources.types import Context, RawDataset, RawSplit, Reader
 from epochal.errors import DataError
 
@@ -15,9 +15,7 @@ class PickleFile(Reader):
     """Train, valid and test from a pickle of three pairs (two: train and test), or of a mapping to pairs."""
 
     formats, kind, options = ".pkl and .pkl.gz as the tutorials write them", "a file of arrays", ("labels",)
-
-    def matches(self, source: Any) -> bool:
-        return suffix_of(source) in (".pkl", ".pickle")
+    suffixes = (".pkl", ".pickle")
 
     def read(self, path: Path, context: Context) -> RawDataset:
         content = read_pickle(read_bytes(path, context.limit), str(path), context.limit)

@@ -15,7 +15,7 @@ import numpy as np
 from epochal.data.sources.images.decoder import MAX_PATH, SUFFIXES, ImageSpec, decode_files
 from epochal.data.sources.images.workers import decoded
 from epochal.data.sources.types import SPLIT_NAMES, SPLITS, Context, RawDataset, RawSplit, Reader, split_of
-from epochal.errors import DataError, escaped, option
+from epochal.errors import DataError, escaped, option, reading
 from epochal.system import disk_cache
 
 MAX_FILES = 2_000_000
@@ -49,9 +49,9 @@ class ImageFolder(Reader):
             first = escaped(paths[rows.start], MAX_PATH)
             return first if len(rows) == 1 else f"{folder}: {len(rows):,} images from {Path(first).name}"
 
-        asked = ImageSpec.of(context.options, len(paths), context.limit)
+        spec = ImageSpec.of(context.options, len(paths), context.limit)
         decode = decode_files, lambda rows: [paths[rows.start : rows.stop]]
-        x, notes = decoded(asked, decode, place, lambda: disk_cache.digest(paths))
+        x, notes = decoded(spec, decode, place, lambda: disk_cache.digest(paths))
         splits, begin = {}, 0
         for split, of_class in files.items():
             counts = [len(group) for _, group in of_class]
@@ -70,12 +70,12 @@ def _is_folder(folder: Path) -> bool:
         for place in levels[:8]:
             try:
                 with os.scandir(place) as entries:
-                    found = list(islice(entries, 1_000))
+                    first = list(islice(entries, 1_000))
             except OSError:
                 continue
-            if any(_is_image(entry.name) for entry in found):
+            if any(_is_image(entry.name) for entry in first):
                 return True
-            below += sorted(Path(e.path) for e in found if not _is_junk(e.name) and e.is_dir())
+            below += sorted(Path(e.path) for e in first if not _is_junk(e.name) and e.is_dir())
         levels = below
     return False
 
@@ -83,11 +83,11 @@ def _is_folder(folder: Path) -> bool:
 def _files(folder: Path, labelled: bool) -> dict[str, list[tuple[str | None, list[str]]]]:
     """The files of each class (None: no class) of each split. Raises DataError where the folder has another form."""
     top = _listed(folder)
-    found = {path: split_of(path.name) for path in top.folders}
-    if not top.folders or not (all(found.values()) or "train" in found.values()):
+    split_by_path = {path: split_of(path.name) for path in top.folders}
+    if not top.folders or not (all(split_by_path.values()) or "train" in split_by_path.values()):
         return {"train": _classes(folder, top, labelled)}
     places: dict[str, Path] = {}
-    for path, split in found.items():
+    for path, split in split_by_path.items():
         if split is None or split in places or top.images:
             other = Path(top.images[0]) if top.images else path
             raise DataError(
@@ -145,29 +145,27 @@ def _classes(folder: Path, listed: _Folder, labelled: bool) -> list[tuple[str | 
 
 def _listed(folder: Path) -> _Folder:
     """The folders and the images in `folder`, each sorted by name. Raises DataError for any other file but junk."""
-    found = _Folder([], [])
-    try:
-        with os.scandir(folder) as entries:
-            for count, entry in enumerate(entries):
-                _bounded(folder, count)
-                if _is_junk(entry.name):
-                    continue
-                if entry.is_dir():
-                    found.folders.append(Path(entry.path))
-                elif _is_image(entry.name) and entry.is_file():
-                    found.images.append(entry.path)
-                else:
-                    what = "no file that can be read (a broken link?)" if _is_image(entry.name) else "no image"
-                    raise DataError(
-                        f"{entry.path}: is {what}; a folder of images holds {', '.join(sorted(SUFFIXES))} alone: move "
-                        f"it out"
-                    )
-    except OSError as error:
-        place = error.filename or folder
-        raise DataError(f"{place}: cannot be read: {error.strerror}; check its path and permissions") from None
-    found.folders.sort()
-    found.images.sort()
-    return found
+    content = _Folder([], [])
+    with reading(folder), os.scandir(folder) as entries:
+        for count, entry in enumerate(entries):
+            _bounded(folder, count)
+            if _is_junk(entry.name):
+                continue
+            with reading(entry.path):
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            if is_folder:
+                content.folders.append(Path(entry.path))
+            elif is_file and _is_image(entry.name):
+                content.images.append(entry.path)
+            else:
+                what = "no file that can be read (a broken link?)" if _is_image(entry.name) else "no image"
+                raise DataError(
+                    f"{entry.path}: is {what}; a folder of images holds {', '.join(sorted(SUFFIXES))} alone: move "
+                    f"it out"
+                )
+    content.folders.sort()
+    content.images.sort()
+    return content
 
 
 def _bounded(folder: Path, count: int) -> int:

@@ -11,7 +11,7 @@ from epochal.data.options import Reading
 from epochal.data.sources.arrays.pairs import as_array, by_split
 from epochal.data.sources.files import brief
 from epochal.data.sources.tables import roles, splits
-from epochal.data.sources.tables.columnar import grow
+from epochal.data.sources.tables.arrow_tables import grow
 from epochal.data.sources.tables.parquet import index_of
 from epochal.data.sources.tables.splits import KeyColumn
 from epochal.data.sources.tables.table_files import OPTIONS, assembled
@@ -148,10 +148,10 @@ def _as_text(y: np.ndarray, where: str) -> np.ndarray:
         return y  # refused later, with the shape or the row
     if y.dtype.kind in "bU":
         texts, codes = np.unique(y.astype(str), return_inverse=True)
-        told = KeyColumn(codes, texts.tolist())
+        column = KeyColumn(codes, texts.tolist())
     else:
-        told = KeyColumn(y)
-    return splits.labels(told, "labels", place)
+        column = KeyColumn(y)
+    return splits.labels(column, "labels", place)
 
 
 def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str) -> RawDataset:
@@ -162,8 +162,8 @@ def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str)
             simplefilter("ignore")  # pandas says that names of columns which are no text become text
             reader = pa.RecordBatchReader.from_stream(frame)
         names = reader.schema.names
-        found = roles.assign(names, reading, where, labelled=labelled, index=index_of(reader.schema))
-        grown = grow(reader.schema, iter(reader), found, where, limit)
+        assigned = roles.assign(names, reading, where, labelled=labelled, index=index_of(reader.schema))
+        grown = grow(reader.schema, iter(reader), assigned, where, limit)
     except DataError:
         raise
     except Exception as error:  # whatever another library raises when it hands its columns over
@@ -171,7 +171,10 @@ def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str)
             f"{where}: its columns cannot be taken over: {brief(error)[:200]}; give every column values of one kind"
         ) from None
     return assembled(
-        [column.plain(name) for name, column in grown.items()], found, lambda row: f"{where}: row {row:,}", where
+        [(column.info(name), column.chunks) for name, column in grown.items()],
+        assigned,
+        lambda row: f"{where}: row {row:,}",
+        where,
     )
 
 
