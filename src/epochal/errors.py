@@ -13,6 +13,8 @@ The command line prints it as it stands and leaves with the class's `exit_code`;
 """
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _ON_COMMAND_LINE = [False]
@@ -77,6 +79,15 @@ class DataError(EpochalError):
     """Input data that cannot be used as they are."""
 
     exit_code = 2
+
+
+@contextmanager
+def reading(path: Any, remedy: str = "check its path, kind and permissions") -> Iterator[None]:
+    """Raise DataError, with the remedy, where the system cannot read `path` (OSError)."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}; {remedy}") from None
 
 
 class CapacityError(EpochalError):

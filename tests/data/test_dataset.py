@@ -14,7 +14,7 @@ from epochal import Reading, Split, load
 from epochal.data.holdout import stratified
 from epochal.data.loading import assemble
 from epochal.data.preparation import Preparation, prepare_raw
-from epochal.data.sources import Part, Raw
+from epochal.data.sources import RawDataset, RawSplit
 from refusals import refusal, value_or_refusal
 
 SPLITS = ("train", "valid", "test")
@@ -199,7 +199,7 @@ def test_the_last_rows_in_order():
 def test_auto_is_the_last_rows_only_where_the_source_says_so():
     x, y = numbered(np.arange(36) % 3)
     for ordered, holdout in ((True, "last"), (False, "stratified")):
-        raw = Raw("name", {"train": Part(x, y)}, ordered_holdout=ordered)
+        raw = RawDataset("name", {"train": RawSplit(x, y)}, ordered_holdout=ordered)
         assert assemble(raw, Reading()).fingerprint == assemble(raw, Reading(holdout=holdout)).fingerprint
     assert assemble(raw, Reading(holdout="last")).fingerprint != assemble(raw, Reading()).fingerprint
 
@@ -320,16 +320,18 @@ def test_one_class_is_refused():
 def test_a_source_without_train_or_with_other_splits_is_refused():
     pair = blobs(30)
     for splits in ({"test": pair}, {"train": pair, "dev": pair}, {}):
-        told = refusal(assemble, Raw("here", {name: Part(*pair) for name, pair in splits.items()}), Reading())
+        told = refusal(
+            assemble, RawDataset("here", {name: RawSplit(*pair) for name, pair in splits.items()}), Reading()
+        )
         assert told.startswith(f"here: holds the splits {', '.join(map(repr, splits))}; they must be called train")
 
 
 def test_splits_without_labels_are_refused_with_the_way_that_fits():
     x, y = blobs(30)
     assert "train has no labels; give them with labels=" in refusal(
-        assemble, Raw("here", {"train": Part(x)}), Reading()
+        assemble, RawDataset("here", {"train": RawSplit(x)}), Reading()
     )
-    told = refusal(assemble, Raw("here", {"train": Part(x, y), "test": Part(x)}), Reading())
+    told = refusal(assemble, RawDataset("here", {"train": RawSplit(x, y), "test": RawSplit(x)}), Reading())
     assert told == "here: test has no labels; put them beside it"
 
 
@@ -385,8 +387,8 @@ def test_bytes_of_images_are_divided_by_255_unless_told_otherwise(dtype, shape, 
     source = (np.random.default_rng(0).integers(0, 2, (60, *shape)).astype(dtype), np.arange(60) % 2)
     assert [split.divisor for split in load(source)] == [divisor] * 3
     assert load(source, divisor=16).divisor == 16.0
-    assert assemble(Raw("here", {"train": Part(*source)}, divisor=8.0), Reading()).divisor == 8.0
-    assert assemble(Raw("here", {"train": Part(*source)}, divisor=8.0), Reading(divisor=2)).divisor == 2.0
+    assert assemble(RawDataset("here", {"train": RawSplit(*source)}, divisor=8.0), Reading()).divisor == 8.0
+    assert assemble(RawDataset("here", {"train": RawSplit(*source)}, divisor=8.0), Reading(divisor=2)).divisor == 2.0
 
 
 # Rows that train and test share
@@ -520,7 +522,7 @@ def test_options_come_as_a_reading_or_by_name_not_as_both():
 
 def test_rows_without_labels():
     x, _ = blobs(30)
-    raw = Raw("here", {"test": Part(x[:4]), "train": Part(x[4:].astype(">f4"))}, divisor=4.0)
+    raw = RawDataset("here", {"test": RawSplit(x[:4]), "train": RawSplit(x[4:].astype(">f4"))}, divisor=4.0)
     trained = replace(Preparation.of(load((x, np.arange(30) % 2))), divisor=4.0)
     both = prepare_raw(raw, trained, "all", Reading()).split
     np.testing.assert_array_equal(both.x, np.concatenate([x[4:], x[:4]]))
@@ -536,8 +538,8 @@ def test_rows_to_predict_are_checked_too():
     x[2, 1] = np.nan
     trained = Preparation((2,), np.dtype("f8"), 1.0, ("a", "b"), (1, 1))
     assert "here: row 2, feature 1 is nan" in refusal(
-        prepare_raw, Raw("here", {"test": Part(x)}), trained, "all", Reading()
+        prepare_raw, RawDataset("here", {"test": RawSplit(x)}), trained, "all", Reading()
     )
-    raw = Raw("here", {"train": Part(np.ones((4, 2))), "test": Part(np.ones((4, 3)))})
+    raw = RawDataset("here", {"train": RawSplit(np.ones((4, 2))), "test": RawSplit(np.ones((4, 3)))})
     assert "make them alike" in refusal(prepare_raw, raw, trained, "all", Reading())
     assert len(prepare_raw(raw, trained, "test", Reading()).split) == 4

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from epochal import Reading, load
 from epochal.data import holdout
 from epochal.data.loading import assemble
-from epochal.data.sources import Part, Raw
+from epochal.data.sources import RawDataset, RawSplit
 
 
 @given(st.lists(st.integers(0, 12), min_size=2, max_size=200), st.floats(0.01, 0.9), st.integers(0, 2**32 - 1))
@@ -42,7 +42,7 @@ def test_three_splits_share_no_group(seed, valid, test):
     generator = np.random.default_rng(seed)
     groups = generator.integers(0, 40, 400)
     x = np.stack([np.arange(400), groups], 1).astype(np.float32)
-    raw = Raw("here", {"train": Part(x, np.arange(400) % 2, groups)})
+    raw = RawDataset("here", {"train": RawSplit(x, np.arange(400) % 2, groups)})
     reading = Reading(group="patient", valid_fraction=valid, test_fraction=test, split_seed=seed)
     data = assemble(raw, reading)
     seen = [set(split.x[:, 1].tolist()) for split in data]

@@ -20,7 +20,7 @@ from pyarrow import feather, parquet
 import epochal
 from epochal.data.rows import FileRows
 from epochal.data.sources.images import workers
-from epochal.data.sources.tables import growing, text_tables
+from epochal.data.sources.tables import column_builder, text_tables
 from epochal.system import disk_cache, isolated
 from refusals import refusal, value_or_refusal
 
@@ -76,7 +76,7 @@ def quoted(cell: str) -> str:
 )
 def test_any_text_table_is_the_same_beyond_memory(tmp_path, monkeypatch, cache, columns, host, block, packed):
     monkeypatch.setattr(text_tables, "_BLOCK_CELLS", block)
-    monkeypatch.setattr(growing, "_ENTRY_BYTES", 0)
+    monkeypatch.setattr(column_builder, "_ENTRY_BYTES", 0)
     rows = zip(*columns, ["p", "q", "r"] * 20, strict=True)
     header = [f"f{i}" for i in range(len(columns))] + ["y"]
     text = "\n".join(",".join(map(quoted, row)) for row in [header, *rows]).encode()
@@ -119,7 +119,7 @@ WAYS = [
 @pytest.mark.parametrize("form", ["t.csv", "t.parquet", "t.arrow", "two files", "a folder of datasets"])
 def test_tables_of_every_form_are_the_same_beyond_memory(tmp_path, monkeypatch, cache, form, options):
     monkeypatch.setattr(text_tables, "_BLOCK_CELLS", 2000)
-    monkeypatch.setattr(growing, "_ENTRY_BYTES", 0)
+    monkeypatch.setattr(column_builder, "_ENTRY_BYTES", 0)
     table, path = frame(), tmp_path / form
     if form == "t.csv":  # every text stays in memory, so let them be few
         table = table.drop(["when"]).append_column("when", pa.array(np.arange(600)[::-1] // 30))
@@ -216,7 +216,7 @@ def test_a_changed_file_is_converted_anew_and_a_damaged_entry_too(tmp_path, cach
     assert seen[0].fingerprint != seen[1].fingerprint
     for file in cache.glob("*/cells"):
         os.truncate(file, file.stat().st_size - 8)
-    for file in cache.glob("*/features"):
+    for file in cache.glob("*/rows"):
         file.write_bytes(bytes(file.stat().st_size))
     equal(epochal.load(path, label="y", host_memory=9000), epochal.load(path, label="y"))
 
@@ -226,7 +226,7 @@ def test_an_entry_that_changes_under_a_run_ends_it(tmp_path, cache, monkeypatch)
     data = epochal.load(write_csv(tmp_path / "t.csv"), label="y", host_memory=9000)
     training = epochal.train(epochal.logistic(), data, epochal.Recipe(epochs=50), memory_bytes=20_000)
     next(training)
-    for file in cache.glob("*/features"):
+    for file in cache.glob("*/rows"):
         os.truncate(file, 8)
     with pytest.raises(epochal.DataError, match="the file has changed while it was in use"):
         list(training)
@@ -256,7 +256,7 @@ def test_texts_that_fit_nowhere_are_refused(tmp_path, cache, monkeypatch):
     parquet.write_table(table, tmp_path / "t.parquet", row_group_size=100)
     told = refusal(epochal.load, tmp_path / "t.parquet", label="y", host_memory=20_000)
     assert "the texts of its columns take more than 20 kB" in told
-    assert [path.name for path in cache.iterdir()] == ["seal.key"]
+    assert [path.name for path in cache.iterdir()] == ["hmac.key"]
 
 
 def test_a_file_that_changes_while_it_is_converted_is_refused(tmp_path, cache, monkeypatch):
@@ -269,7 +269,7 @@ def test_a_file_that_changes_while_it_is_converted_is_refused(tmp_path, cache, m
 
     monkeypatch.setattr(text_tables, "_move", touched)
     assert "has changed while it was read" in refusal(epochal.load, path, label="y", host_memory=9000)
-    assert [path.name for path in cache.iterdir()] == ["seal.key"]
+    assert [path.name for path in cache.iterdir()] == ["hmac.key"]
 
 
 def test_a_bomb_of_rows_is_refused(tmp_path, cache, monkeypatch):
@@ -279,7 +279,7 @@ def test_a_bomb_of_rows_is_refused(tmp_path, cache, monkeypatch):
     parquet.write_table(pa.table({"a": pa.array([1] * rows), "y": pa.array(["p"] * rows)}), tmp_path / "t.parquet")
     told = refusal(epochal.load, tmp_path / "t.parquet", label="y", host_memory="1MB")
     assert "above 1,000 times the bytes of the file; is it damaged or hostile?" in told
-    assert [path.name for path in cache.iterdir()] == ["seal.key"]
+    assert [path.name for path in cache.iterdir()] == ["hmac.key"]
 
 
 CONVERT = "import sys, epochal; from epochal.data.sources.tables import text_tables; text_tables._BLOCK_CELLS = 900\n"
@@ -332,7 +332,7 @@ def test_a_full_disk_ends_a_conversion_with_a_message(tmp_path, cache, form):
         "cannot keep rows that do not fit the memory granted (File too large): 30 kB or more are needed" in done.stdout
     )
     assert "name another folder with EPOCHAL_CACHE" in done.stdout
-    assert [path.name for path in cache.iterdir()] == ["seal.key"]
+    assert [path.name for path in cache.iterdir()] == ["hmac.key"]
 
 
 def pictures(folder: Path, count: int = 90, colours: int = 0, size: tuple[int, int] = (6, 5)) -> Path:

@@ -12,7 +12,7 @@ from epochal.data import preprocessing
 from epochal.data.loading import assemble
 from epochal.data.options import Reading
 from epochal.data.preprocessing import Preprocessing
-from epochal.data.sources.types import Part, Raw
+from epochal.data.sources.types import RawDataset, RawSplit
 from epochal.data.table import Column, Table
 from refusals import refusal, value_or_refusal
 
@@ -170,11 +170,11 @@ def test_columns_that_tell_nothing_or_too_much(monkeypatch):
 
 
 def test_validation_and_test_rows_change_nothing():
-    def raw(shift: float) -> Raw:
+    def raw(shift: float) -> RawDataset:
         y = np.array(["a", "b"] * 10)
         train = table(x=number(*range(20)), c=category(*"pq" * 10))
         other = table(x=number(*(np.arange(20) * shift + shift)), c=category(*"rs" * 10))
-        return Raw("t", {"train": Part(train, y), "valid": Part(other, y), "test": Part(other, y)})
+        return RawDataset("t", {"train": RawSplit(train, y), "valid": RawSplit(other, y), "test": RawSplit(other, y)})
 
     one, two = assemble(raw(1.0), Reading()), assemble(raw(1e6), Reading())
     assert one.preprocessing == two.preprocessing

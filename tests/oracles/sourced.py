@@ -4,8 +4,8 @@ from typing import Any
 
 from epochal import Reading
 from epochal.data import sources
-from epochal.data.sources import Raw
+from epochal.data.sources import RawDataset
 
 
-def read(source: Any, **options: Any) -> Raw:
+def read(source: Any, **options: Any) -> RawDataset:
     return sources.read(source, Reading(**options))

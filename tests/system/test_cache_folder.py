@@ -34,9 +34,9 @@ def cache(tmp_path, monkeypatch):
 
 
 def make(content: bytes = b"12345678") -> disk_cache.Entry:
-    with disk_cache.making(KEY) as making, Output(making.folder / "rows", len(content)) as file:
+    with disk_cache.EntryWriter(KEY) as writer, Output(writer.folder / "rows", len(content)) as file:
         file.write(np.frombuffer(content, np.uint8))
-        return making.publish({"a": 1}, {"rows": file.digest})
+        return writer.commit({"a": 1}, {"rows": file.digest})
 
 
 def table(path: Path, rows: int = 300, seed: int = 0) -> Path:
@@ -162,10 +162,12 @@ def test_whatever_is_done_to_an_entry_the_rows_are_those_of_the_file(tmp_path, c
             with suppress(ValueError):  # it is damaged already, and nothing has needed it since
                 entry = changed(generator, json.loads((place / "entry.json").read_text()))
                 if generator.random() < 0.5 and isinstance(entry, dict):  # sealed again by who has not the key
-                    entry["hmac"] = disk_cache._sealed(bytes(32), place.name, entry.get("told"), entry.get("files"))
+                    entry["hmac"] = disk_cache._signature(
+                        bytes(32), place.name, entry.get("metadata"), entry.get("files")
+                    )
                 (place / "entry.json").write_text(json.dumps(entry))
         else:
-            file = generator.choice(sorted(one for one in (*place.iterdir(), cache / "seal.key") if one.is_file()))
+            file = generator.choice(sorted(one for one in (*place.iterdir(), cache / "hmac.key") if one.is_file()))
             times, content = file.stat(), bytearray(file.read_bytes())
             if content:
                 content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)

@@ -29,25 +29,25 @@ def cache(tmp_path, monkeypatch):
 
 
 def inside(cache) -> list[str]:
-    return sorted(path.name for path in cache.iterdir() if path.name != "seal.key")
+    return sorted(path.name for path in cache.iterdir() if path.name != "hmac.key")
 
 
 def make(content: bytes = b"12345678", told=None) -> disk_cache.Entry:
-    with disk_cache.making(KEY) as making:
-        with Output(making.folder / "rows", len(content)) as file:
+    with disk_cache.EntryWriter(KEY) as writer:
+        with Output(writer.folder / "rows", len(content)) as file:
             file.write(np.frombuffer(content, np.uint8))
-        return making.publish(told or {"a": 1}, {"rows": file.digest})
+        return writer.commit(told or {"a": 1}, {"rows": file.digest})
 
 
 def test_an_entry_is_found_once_it_is_whole(cache):
     assert disk_cache.find(KEY) is None
-    with disk_cache.making(KEY) as making:
-        (making.folder / "rows").write_bytes(b"1")
+    with disk_cache.EntryWriter(KEY) as writer:
+        (writer.folder / "rows").write_bytes(b"1")
         assert disk_cache.find(KEY) is None
-        entry = making.publish({"shape": [1, 2]}, {"rows": sha256(b"1").hexdigest()})
+        entry = writer.commit({"shape": [1, 2]}, {"rows": sha256(b"1").hexdigest()})
     assert entry.folder == cache / KEY
     assert disk_cache.find(KEY) == entry
-    assert (entry.told, entry.bytes) == ({"shape": [1, 2]}, 1)
+    assert (entry.metadata, entry.bytes) == ({"shape": [1, 2]}, 1)
     assert inside(cache) == [KEY]
     assert "its rows take more than 99 bytes" in entry.note("its rows take", 99)
 
@@ -55,8 +55,8 @@ def test_an_entry_is_found_once_it_is_whole(cache):
 def test_a_maker_that_fails_leaves_nothing(cache):
 
     def fail() -> None:
-        with disk_cache.making(KEY) as making:
-            (making.folder / "rows").write_bytes(b"1")
+        with disk_cache.EntryWriter(KEY) as writer:
+            (writer.folder / "rows").write_bytes(b"1")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -64,7 +64,7 @@ def test_a_maker_that_fails_leaves_nothing(cache):
     assert inside(cache) == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "longer", "flipped", "gone", "told", "no json", "no list"])
+@pytest.mark.parametrize("damage", ["cut", "longer", "flipped", "gone", "metadata", "no json", "no list"])
 def test_a_damaged_entry_is_not_found_and_is_made_anew(cache, damage):
     rows, entry = cache / KEY / "rows", cache / KEY / "entry.json"
     make()
@@ -79,7 +79,7 @@ def test_a_damaged_entry_is_not_found_and_is_made_anew(cache, damage):
         os.utime(rows, ns=(times.st_atime_ns, times.st_mtime_ns))
     elif damage == "gone":
         rows.unlink()
-    elif damage == "told":
+    elif damage == "metadata":
         entry.write_text(entry.read_text().replace('"a": 1', '"a": 2'))
     else:
         entry.write_text({"no json": "{", "no list": "[]"}[damage])
@@ -106,10 +106,10 @@ def test_two_makers_at_once_both_get_the_entry_and_one_wins(cache):
     barrier, found = threading.Barrier(4), []
 
     def maker() -> None:
-        with disk_cache.making(KEY) as making:
-            (making.folder / "rows").write_bytes(b"1234")
+        with disk_cache.EntryWriter(KEY) as writer:
+            (writer.folder / "rows").write_bytes(b"1234")
             barrier.wait(timeout=60)
-            found.append(making.publish({"a": 1}, {"rows": sha256(b"1234").hexdigest()}))
+            found.append(writer.commit({"a": 1}, {"rows": sha256(b"1234").hexdigest()}))
 
     threads = [threading.Thread(target=maker) for _ in range(4)]
     for thread in threads:
@@ -124,8 +124,8 @@ def test_two_makers_at_once_both_get_the_entry_and_one_wins(cache):
 def test_what_a_killed_maker_left_is_removed_by_the_next_and_nothing_else(cache):
     code = (
         "import sys, time; from epochal.system import disk_cache\n"
-        "with disk_cache.making(sys.argv[1]) as making:\n"
-        "    (making.folder / 'rows').write_bytes(b'half'); print('made', flush=True); time.sleep(60)"
+        "with disk_cache.EntryWriter(sys.argv[1]) as writer:\n"
+        "    (writer.folder / 'rows').write_bytes(b'half'); print('made', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, KEY], stdout=subprocess.PIPE, env=os.environ)
     assert child.stdout
@@ -181,7 +181,7 @@ def test_a_write_that_fails_halfway_leaves_nothing(cache):
         "from epochal.system.disk import Output\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
-        "    with disk_cache.making(sys.argv[1]) as making, Output(making.folder / 'rows') as file:\n"
+        "    with disk_cache.EntryWriter(sys.argv[1]) as writer, Output(writer.folder / 'rows') as file:\n"
         "        for _ in range(9): file.write(np.zeros(200, np.uint8))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

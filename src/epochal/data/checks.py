@@ -140,9 +140,9 @@ def shared_rows(a: Rows, b: Rows, hashes: tuple[np.ndarray, np.ndarray] | None =
     for begin in range(0, len(hashes_a), _SEARCHED):
         piece = hashes_a[begin : begin + _SEARCHED]
         places = np.minimum(np.searchsorted(sought, piece), len(sought) - 1)
-        found = np.flatnonzero(sought[places] == piece)
-        met[places[found]] = True
-        alike.append(begin + found)
+        matches = np.flatnonzero(sought[places] == piece)
+        met[places[matches]] = True
+        alike.append(begin + matches)
     # Few rows have equal hashes by chance: those are compared whole, in a set, so that no data make it slow.
     known = set(_contents(a, np.concatenate(alike)))
     suspect = np.flatnonzero(met[np.searchsorted(sought, hashes_b)])
@@ -180,21 +180,15 @@ def _contents(x: Rows, rows: np.ndarray) -> Iterator[bytes]:
 
 def row_hashes(x: Rows) -> np.ndarray:
     """A 64-bit hash of the bytes of every row: uint64 [rows]. Equal rows have equal hashes; others hardly ever."""
-    return np.concatenate([np.zeros(0, np.uint64), *(hashes for _, hashes in _row_hashes(x))])
-
-
-def _row_hashes(x: Rows) -> Iterator[tuple[int, np.ndarray]]:
-    """A 64-bit hash of every row's bytes, in blocks: the number of the first row, and uint64 [rows].
-
-    Equal rows have equal hashes; the caller compares the rest.
-    """
     width = prod(x.shape[1:]) * x.dtype.itemsize
     words = -(-width // 8)
     weights = np.random.Philox(key=np.uint64(1)).random_raw(words) | np.uint64(1)
-    for begin, block in blocks(x):
+    hashes = [np.zeros(0, np.uint64)]
+    for _, block in blocks(x):
         flat = np.ascontiguousarray(block).reshape(len(block), -1).view(np.uint8)
         padded = np.zeros((len(block), words * 8), np.uint8) if width % 8 else flat
         if width % 8:
             padded[:, :width] = flat
         block_words = padded.view(np.uint64)
-        yield begin, (block_words ^ (block_words >> np.uint64(32))) @ weights
+        hashes.append((block_words ^ (block_words >> np.uint64(32))) @ weights)
+    return np.concatenate(hashes)

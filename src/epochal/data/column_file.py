@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 23
 _CHUNK_ROWS = 1 << 16
 
 
-class Writer(Output):
+class ColumnWriter(Output):
     """Writes the columns of a table; `starts` numbers the first row of each chunk, and the row behind the last one."""
 
     def __init__(self, path: Path, source: str, source_bytes: int):
@@ -52,7 +52,7 @@ class Writer(Output):
             self.starts.append(self.starts[-1] + len(chunk[0]))
 
 
-class Cells:
+class ColumnReader:
     """One column of the file: numbers (`f8`, `i8`), codes (`i4`, -1 for a missing value), or what codes look up."""
 
     width = CELL_BYTES
@@ -64,9 +64,8 @@ class Cells:
         self.identity = f"{file.identity} column {at} {form} {list(lookup)}"
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
-        """Chunk by chunk, from the first to the last row that is wanted of it."""
         self.file.check()
-        found = np.empty(len(numbers), np.int64)
+        cells = np.empty(len(numbers), np.int64)
         first, last = np.searchsorted(self.starts, numbers[[0, -1]], "right") - 1
         starts = self.starts[first : last + 2]
         bounds = np.searchsorted(numbers, starts).tolist()
@@ -77,10 +76,10 @@ class Cells:
             piece = np.empty(last - first + 1, np.int64)
             place = CELL_BYTES * (start * self.columns + self.at * (stop - start) + first - start)
             self.file.fill(memoryview(piece.view(np.uint8).data), place)
-            found[begin:end] = piece[numbers[begin:end] - first]
+            cells[begin:end] = piece[numbers[begin:end] - first]
         if self.form == "i8":
-            return found
-        values = found.view(np.float64)
+            return cells
+        values = cells.view(np.float64)
         if self.form == "f8":
             return values
         codes = np.where(np.isnan(values), -1, values).astype(np.int32)
@@ -88,7 +87,7 @@ class Cells:
 
 
 def opened(path: Path, starts: Sequence[int], forms: Sequence[tuple[str, Sequence[float]]]) -> list[FileRows]:
-    """The columns of a file, each in its form: see `Cells`. Raises OSError."""
+    """The columns of a file, each in its form: see `ColumnReader`. Raises OSError."""
     file, bounds = File(path), np.array(starts, np.int64)
-    sources: list[Any] = [Cells(file, bounds, len(forms), at, *form) for at, form in enumerate(forms)]
+    sources: list[Any] = [ColumnReader(file, bounds, len(forms), at, *form) for at, form in enumerate(forms)]
     return [FileRows(source, int(bounds[-1]), ()) for source in sources]

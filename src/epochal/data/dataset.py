@@ -49,7 +49,6 @@ class Split:
 
     @property
     def example_shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
         return tuple(self.x.shape[1:])
 
     @property
@@ -87,12 +86,10 @@ class Dataset:
 
     @property
     def example_shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
         return self.train.example_shape
 
     @property
     def divisor(self) -> float:
-        """What stored features are divided by inside the compiled step."""
         return self.train.divisor
 
     @cached_property
@@ -129,7 +126,7 @@ class Dataset:
 
 
 def check_data(data: object) -> None:
-    """Raise DataError, with the remedy, for what is no `Dataset`."""
+    """Raise DataError, with the remedy, for any object but a `Dataset`."""
     if not isinstance(data, Dataset):
         how = "data, label=…" if hasattr(data, "columns") else "data" if not isinstance(data, str) else repr(data)
         raise DataError(

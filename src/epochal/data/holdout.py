@@ -29,14 +29,14 @@ def stratified(y: np.ndarray, count: int, seed: int) -> np.ndarray:
 def grouped(groups: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Numbers, in order, of all rows of some groups, drawn until they hold `count` rows or the next would hold more.
 
-    At least one group is taken and at least one left, where there are two.
+    At least one group is held out and at least one stays, where there are two.
     """
     names, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    taken = np.zeros(len(names), bool)
+    selected = np.zeros(len(names), bool)
     for group in permutation(len(names), seed, 0):
-        if taken.sum() < len(names) - 1 and (not taken.any() or sizes[taken].sum() + sizes[group] <= count):
-            taken[group] = True
-    return np.flatnonzero(taken[codes])
+        if selected.sum() < len(names) - 1 and (not selected.any() or sizes[selected].sum() + sizes[group] <= count):
+            selected[group] = True
+    return np.flatnonzero(selected[codes])
 
 
 def latest(times: np.ndarray, count: int) -> np.ndarray:

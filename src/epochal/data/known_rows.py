@@ -26,7 +26,6 @@ class Digests(NamedTuple):
 
     @classmethod
     def of(cls, hashes: np.ndarray, most: int = MOST_ROWS) -> Self:
-        """From the `row_hashes` of a split."""
         mixed = _mixed(hashes)
         limit = _LARGEST if len(mixed) <= most else 2**64 * most // len(mixed)
         return cls(np.unique(mixed[mixed <= np.uint64(limit)]), limit)
@@ -48,7 +47,6 @@ class Counts(NamedTuple):
 
     @property
     def any(self) -> int:
-        """How many are known at all."""
         return sum(self)
 
 
@@ -63,12 +61,10 @@ class KnownRows:
 
     @property
     def splits(self) -> tuple[Digests, Digests, Digests]:
-        """The three."""
         return self.train, self.valid, self.test
 
     @classmethod
     def of(cls, hashes: Mapping[str, np.ndarray]) -> Self:
-        """From the `row_hashes` of the splits."""
         train, valid, test = (Digests.of(hashes[name]) for name in NAMES)
         return cls(train, valid, test, sum(map(len, hashes.values())))
 
@@ -86,13 +82,12 @@ class KnownRows:
         sampled = digests[digests <= np.uint64(limit)]
         counts, left = [], np.ones(len(sampled), bool)
         for split in self.splits:
-            found = split.holds(sampled) & left
-            left &= ~found
-            counts.append(round(int(found.sum()) * len(digests) / max(1, len(sampled))))
+            known = split.holds(sampled) & left
+            left &= ~known
+            counts.append(round(int(known.sum()) * len(digests) / max(1, len(sampled))))
         return Counts(*counts)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """For a file: the digests by the name of the split."""
         return {name: split.values for name, split in zip(NAMES, self.splits, strict=True)}
 
     def limits(self) -> dict[str, int]:

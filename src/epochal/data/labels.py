@@ -27,8 +27,8 @@ def encode_labels(
                 f"{where}: train has labels of dtype {labels['train'].dtype}, but {split} of {labels[split].dtype}; "
                 f"make all of them whole numbers, or all of them text"
             )
-    found = np.unique(arrays["train"]) if arrays["train"].dtype.kind == "U" else None
-    names = found.tolist() if found is not None else names
+    texts = np.unique(arrays["train"]) if arrays["train"].dtype.kind == "U" else None
+    names = texts.tolist() if texts is not None else names
     if names is not None and len(set(names)) < len(names):
         twice = next(name for place, name in enumerate(names) if name in names[:place])
         raise DataError(f"{where}: two classes are called {twice[:80]!r}; rename one of them")
@@ -38,8 +38,8 @@ def encode_labels(
             f"{where}: the labels mean {count:,} classes, at most {MAX_CLASSES:,} are supported; "
             f"are these labels, or row numbers, or a regression target?"
         )
-    if found is not None:
-        return {split: _codes(y, found, f"{where}: {split}") for split, y in arrays.items()}, tuple(names or ())
+    if texts is not None:
+        return {split: _codes(y, texts, f"{where}: {split}") for split, y in arrays.items()}, tuple(names or ())
     for split, y in arrays.items():
         if y.max() >= count:
             row = int(np.argmax(y >= count))

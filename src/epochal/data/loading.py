@@ -12,11 +12,11 @@ from epochal.data import checks, holdout, labels, suspicious
 from epochal.data.dataset import SPLITS, Dataset, Split
 from epochal.data.features import features
 from epochal.data.known_rows import KnownRows
-from epochal.data.narrow import stored
+from epochal.data.narrow import cast_storage
 from epochal.data.options import Reading, named
 from epochal.data.preprocessing import Preprocessing
 from epochal.data.rows import Rows, gather
-from epochal.data.sources import Part, Raw, read
+from epochal.data.sources import RawDataset, RawSplit, read
 from epochal.data.sources.files import locate, memory_limit
 from epochal.data.table import Table
 from epochal.data.test_rows import ledger_keys
@@ -52,7 +52,7 @@ def absolute(source: str | Path) -> str:
     return str(path.resolve()) if path else str(source)
 
 
-def assemble(raw: Raw, reading: Reading, origin: str | None = None) -> Dataset:
+def assemble(raw: RawDataset, reading: Reading, origin: str | None = None) -> Dataset:
     """The checked Dataset of what a reader found; holds out what is missing. Raises DataError."""
     parts, codes, classes = _labelled(raw)
     raw = replace(raw, splits={})  # so that rows are let go of as they are moved to splits
@@ -91,36 +91,36 @@ def assemble(raw: Raw, reading: Reading, origin: str | None = None) -> Dataset:
 
 
 def _hold_out_missing(
-    parts: dict[str, Part], codes: dict[str, np.ndarray], raw: Raw, reading: Reading
+    parts: dict[str, RawSplit], codes: dict[str, np.ndarray], raw: RawDataset, reading: Reading
 ) -> tuple[list[str], np.ndarray | None]:
     """Move rows of train to the splits that are missing; notes, and the numbers of the rows that test was given."""
     notes, test_rows = [], None
     for name in ("test", "valid"):
         if name not in parts:
-            taken, how = _held_out(name, parts["train"], codes["train"], raw, reading)
-            kept = np.setdiff1d(np.arange(len(codes["train"])), taken, assume_unique=True)
+            chosen, how = _held_out(name, parts["train"], codes["train"], raw, reading)
+            rest = np.setdiff1d(np.arange(len(codes["train"])), chosen, assume_unique=True)
             for held in (parts, codes):
-                held[name], held["train"] = _take(held["train"], taken), _take(held["train"], kept)
-            notes.append(f"{name}: {len(taken):,} rows held out of train, {how}")
-            test_rows = taken if name == "test" else test_rows
+                held[name], held["train"] = _take(held["train"], chosen), _take(held["train"], rest)
+            notes.append(f"{name}: {len(chosen):,} rows held out of train, {how}")
+            test_rows = chosen if name == "test" else test_rows
     return notes, test_rows
 
 
 def _converted(
-    parts: dict[str, Part], preprocessing: Preprocessing | None, raw: Raw, reading: Reading
+    parts: dict[str, RawSplit], preprocessing: Preprocessing | None, raw: RawDataset, reading: Reading
 ) -> tuple[dict[str, Rows], list[str]]:
     """The features of every part as they are stored, and notes. The parts are let go of one by one."""
     x: dict[str, Rows] = {}
     notes, left = [], memory_limit(reading.host_memory)
     for name in SPLITS:
         part = parts.pop(name).x
-        found, note = _features(part, preprocessing, f"{raw.name}: {name}", left)
-        left -= found.nbytes if isinstance(part, Table) and isinstance(found, np.ndarray) else 0
-        x[name] = found
+        rows, note = _features(part, preprocessing, f"{raw.name}: {name}", left)
+        left -= rows.nbytes if isinstance(part, Table) and isinstance(rows, np.ndarray) else 0
+        x[name] = rows
         notes += [f"{name}: {note}"] if note else []
     notes += [note] if preprocessing is None and (note := checks.merged_numbers(x["train"])) else []
     for name in SPLITS:
-        x[name], note = stored(x[name], reading.storage, f"{raw.name}: {name}")
+        x[name], note = cast_storage(x[name], reading.storage, f"{raw.name}: {name}")
         notes += [f"{name}: {note}"] if note else []
     return x, notes
 
@@ -132,7 +132,7 @@ def _rooted(reading: Reading, origin: str | None) -> Reading:
     return replace(reading, **paths)
 
 
-def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[str, ...]]:
+def _labelled(raw: RawDataset) -> tuple[dict[str, RawSplit], dict[str, np.ndarray], tuple[str, ...]]:
     """The parts that were found, their labels as codes, and the class names."""
     unknown = [name for name in raw.splits if name not in SPLITS]
     if unknown or "train" not in raw.splits:
@@ -140,57 +140,57 @@ def _labelled(raw: Raw) -> tuple[dict[str, Part], dict[str, np.ndarray], tuple[s
             f"{raw.name}: holds the splits {', '.join(map(repr, raw.splits))}; they must be called train, and valid or "
             f"test where there are such"
         )
-    parts, found = {}, {}
+    parts, labels_of = {}, {}
     for name, part in raw.splits.items():
         where = f"{raw.name}: {name}"
         if part.y is None:
             remedy = f"give them with {option('labels', 'FILE')}, or {option('label', 'COLUMN')} for a table"
             raise DataError(f"{where} has no labels; {remedy if len(raw.splits) == 1 else 'put them beside it'}")
         x = part.x if isinstance(part.x, Table) else _view(checks.features(part.x, where))
-        parts[name], found[name] = replace(part, x=x), np.asarray(part.y)
-        checks.same_length(x, found[name], where)
+        parts[name], labels_of[name] = replace(part, x=x), np.asarray(part.y)
+        checks.same_length(x, labels_of[name], where)
     arrays = {name: part.x for name, part in parts.items() if not isinstance(part.x, Table)}
     checks.same_shape(arrays, raw.name) if arrays else None
-    codes, classes = labels.encode_labels(found, raw.name, raw.classes)
+    codes, classes = labels.encode_labels(labels_of, raw.name, raw.classes)
     return parts, codes, classes
 
 
 def _features(x: Any, preprocessing: Preprocessing | None, where: str, limit: int) -> tuple[Rows, str]:
     """The features of a part: arrays as they are, tables by the preprocessing; and a note where they go to a file."""
     if isinstance(x, Table) != (preprocessing is not None):
-        there = "a table" if preprocessing else "arrays"
-        raise DataError(f"{where}: holds {'a table' if isinstance(x, Table) else 'arrays'}, but train holds {there}")
+        in_train = "a table" if preprocessing else "arrays"
+        raise DataError(f"{where}: holds {'a table' if isinstance(x, Table) else 'arrays'}, but train holds {in_train}")
     if preprocessing is None:
         return x, ""
-    found, note = features(preprocessing, x, where, limit)
-    return frozen(found), note
+    rows, note = features(preprocessing, x, where, limit)
+    return frozen(rows), note
 
 
-def _held_out(name: str, part: Part, y: np.ndarray, raw: Raw, reading: Reading) -> tuple[np.ndarray, str]:
+def _held_out(name: str, part: RawSplit, y: np.ndarray, raw: RawDataset, reading: Reading) -> tuple[np.ndarray, str]:
     """Numbers of the train rows that become the split `name`, and how they were chosen, in words."""
     rows, seed = len(y), reading.split_seed
     fraction = reading.test_fraction if name == "test" else reading.valid_fraction
     count = int(rows * fraction + 1e-9)  # 1/6 of 60,000 is 10,000, also in binary
     if part.groups is not None:
-        taken, how = holdout.grouped(part.groups, count, seed), f"whole groups of {reading.group}, seed {seed}"
+        chosen, how = holdout.grouped(part.groups, count, seed), f"whole groups of {reading.group}, seed {seed}"
     elif part.times is not None:
-        taken, how = holdout.latest(part.times, count), f"the latest by {reading.time}"
+        chosen, how = holdout.latest(part.times, count), f"the latest by {reading.time}"
     elif reading.holdout == "last" or (reading.holdout == "auto" and raw.ordered_holdout):
-        taken, how = holdout.last(rows, count), "the last rows in order"
+        chosen, how = holdout.last(rows, count), "the last rows in order"
     else:
-        taken, how = holdout.stratified(y, count, seed), f"a stratified draw with seed {seed}"
-    if not 0 < len(taken) < rows:
+        chosen, how = holdout.stratified(y, count, seed), f"a stratified draw with seed {seed}"
+    if not 0 < len(chosen) < rows:
         raise DataError(
             f"{raw.name}: {rows} rows are too few to hold {fraction:.3g} of them out as {name} ({how}); bring a "
             f"validation and a test split"
         )
-    return taken, how
+    return chosen, how
 
 
 def _take(held: Any, rows: np.ndarray) -> Any:
-    if isinstance(held, Part):
+    if isinstance(held, RawSplit):
         groups, times = (None if of is None else of[rows] for of in (held.groups, held.times))
-        return Part(_take(held.x, rows), None, groups, times)
+        return RawSplit(_take(held.x, rows), None, groups, times)
     if not isinstance(held, Table) and len(rows) and rows[-1] - rows[0] == len(rows) - 1:
         return held[rows[0] : rows[-1] + 1]  # a slice copies nothing
     if isinstance(held, np.ndarray):
@@ -208,9 +208,9 @@ def _view(x: Rows) -> Rows:
     return x
 
 
-def divisor(x: Rows, found: float | None, asked: float | None) -> float:
+def divisor(x: Rows, of_source: float | None, requested: float | None) -> float:
     """What stored features are divided by: as asked, as the source knows, or 255 for uint8 images."""
-    for given in (asked, found):
+    for given in (requested, of_source):
         if given is not None:
             return float(given)
     return 255.0 if x.dtype == np.uint8 and x.ndim >= 3 else 1.0

@@ -12,7 +12,7 @@ from epochal.errors import DataError, option
 from epochal.system.aligned import frozen, zeros
 
 
-def stored(x: Rows, storage: str, where: str) -> tuple[Rows, str]:
+def cast_storage(x: Rows, storage: str, where: str) -> tuple[Rows, str]:
     """`x` in the dtype `storage`, and what that did to it, in words; `auto` leaves it as it is.
 
     Raises DataError where uint8 would lose anything, or a value overflows.
@@ -65,7 +65,7 @@ def as_trained(
                 f"of {trained}, or say with {option('divisor')} what these bytes are to be divided by"
             )
         return x, scale, f"{where}: the rows are {x.dtype}; they are taken as the {trained} that was trained on"
-    x, note = stored(x, storage, where)
+    x, note = cast_storage(x, storage, where)
     if x.dtype != trained and wanted == "whole":
         x, note = _narrowed(x, trained, where), f"{where}: the rows are {x.dtype}; taken as {trained}, which holds them"
     if of_source is not None and of_source != scale:
@@ -77,11 +77,11 @@ def _narrowed(x: Rows, dtype: np.dtype, where: str) -> Rows:
     """Whole numbers in another whole dtype that holds them all. Raises DataError."""
     if isinstance(x, FileRows):
         return x.narrowed(dtype)
-    made = x.astype(dtype)
-    if (lost := made != x).any():
+    out = x.astype(dtype)
+    if (lost := out != x).any():
         row, *place = (int(i) for i in np.argwhere(lost)[0])
         raise DataError(
             f"{where}: row {row:,}, feature {', '.join(map(str, place))} is {x[(row, *place)]}, but the model was "
             f"trained on {dtype}, which cannot hold it; give rows as they were in training"
         )
-    return frozen(made)
+    return frozen(out)

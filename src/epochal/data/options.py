@@ -167,17 +167,17 @@ class Reading(Options):
 
     def inheriting(self, values: Mapping[str, Any]) -> "Reading":
         """Its own fields that are given, and the `values` of another reading for all others."""
-        own = self.to_dict()
-        both = Reading.from_dict({**values, **own})
-        object.__setattr__(both, "inherited", frozenset(values) - set(own))
+        chosen = self.to_dict()
+        both = Reading.from_dict({**values, **chosen})
+        object.__setattr__(both, "inherited", frozenset(values) - set(chosen))
         return both
 
 
-def named(given: Collection[str], there: Collection[str]) -> list[str]:
-    """The names that `given` means: a text that is one of those `there` as a whole, else what its commas part."""
+def named(given: Collection[str], present: Collection[str]) -> list[str]:
+    """The names that `given` means: a text that is one of those `present` as a whole, else what its commas part."""
     names: list[str] = []
     for text in given:
-        whole = next((one for one in (text, text.strip()) if one in there), None)
+        whole = next((one for one in (text, text.strip()) if one in present), None)
         names += [whole] if whole is not None else words([text])
     return list(dict.fromkeys(names))
 

@@ -13,17 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from epochal.data import checks, labels
-from epochal.data.array_columns import as_table
 from epochal.data.dataset import DEFAULT_READING, SPLITS, Dataset, Split
 from epochal.data.features import features
 from epochal.data.known_rows import KnownRows
 from epochal.data.narrow import as_trained
 from epochal.data.options import Reading
-from epochal.data.preprocessing import Preprocessing
+from epochal.data.preprocessing import ColumnPlan, Preprocessing
 from epochal.data.rows import FileRows, Rows, joined
-from epochal.data.sources import Part, Raw, read
+from epochal.data.sources import RawDataset, RawSplit, read
 from epochal.data.sources.files import memory_limit
-from epochal.data.table import Table
+from epochal.data.table import Column, Table
 from epochal.errors import DataError, option
 from epochal.system.aligned import frozen
 
@@ -46,7 +45,6 @@ class Preparation:
 
     @classmethod
     def of(cls, data: Dataset) -> "Preparation":
-        """The preparation of a data set."""
         counts = tuple(np.bincount(data.train.y, minlength=len(data.classes)).tolist())
         dtype = np.dtype(data.train.x.dtype)
         return cls(
@@ -55,8 +53,8 @@ class Preparation:
 
     def merged(self, given: Reading) -> Reading:
         """How other rows are read: as the run's own were, but for what is given now, and for splits and labels."""
-        kept = {k: v for k, v in self.reading.to_dict().items() if k not in ("valid", "test", "labels", "divisor")}
-        return given.inheriting(kept)
+        inherited = {k: v for k, v in self.reading.to_dict().items() if k not in ("valid", "test", "labels", "divisor")}
+        return given.inheriting(inherited)
 
 
 class Prepared(NamedTuple):
@@ -100,7 +98,7 @@ def prepare(
 
 
 def prepare_raw(
-    raw: Raw,
+    raw: RawDataset,
     preparation: Preparation,
     part: str | None,
     reading: Reading,
@@ -110,13 +108,13 @@ def prepare_raw(
     """The same for what a reader found, read as `reading` says."""
     chosen = _chosen(raw, part, labelled=labelled)
     notes: list[str] = []
-    found: dict[str, Rows] = {}
+    x_of: dict[str, Rows] = {}
     for name in chosen:
         where = raw.name if len(raw.splits) == 1 else f"{raw.name}: {name}"
-        found[name], said = _features(raw.splits[name].x, preparation, where, reading, known)
+        x_of[name], said = _features(raw.splits[name].x, preparation, where, reading, known)
         notes += said
-    checks.same_shape(found, raw.name)
-    x = joined(list(found.values()))
+    checks.same_shape(x_of, raw.name)
+    x = joined(list(x_of.values()))
     scale, note = reading.divisor, ""
     if scale is None:  # else the caller's word
         trained = preparation.dtype, preparation.divisor
@@ -127,7 +125,7 @@ def prepare_raw(
     return Prepared(Split(x, y, scale), raw.name, described, tuple(notes), tuple(raw.notes))
 
 
-def _raw(source: Any, reading: Reading, *, labelled: bool) -> Raw:
+def _raw(source: Any, reading: Reading, *, labelled: bool) -> RawDataset:
     if isinstance(source, (str, Path)):
         return read(source, reading, labelled=labelled)
     from epochal.data.sources.arrays import pairs
@@ -147,22 +145,21 @@ def _raw(source: Any, reading: Reading, *, labelled: bool) -> Raw:
             ) from None
     if datasets.is_dataset(source) or frames.holds_frames(source) or labelled:
         return read(source, reading, labelled=labelled)
-    return Raw("rows", {"train": Part(pairs.as_array(source, "rows"))})
+    return RawDataset("rows", {"train": RawSplit(pairs.as_array(source, "rows"))})
 
 
-def _chosen(raw: Raw, part: str | None, *, labelled: bool) -> list[str]:
-    """Names of the splits that are wanted, in their order."""
-    there = [name for name in SPLITS if name in raw.splits]
+def _chosen(raw: RawDataset, part: str | None, *, labelled: bool) -> list[str]:
+    present = [name for name in SPLITS if name in raw.splits]
     if part in (None, "all"):
-        if part is None and labelled and len(there) > 1:
+        if part is None and labelled and len(present) > 1:
             part = "test"
         else:
-            return there
-    if part not in there or len(there) == 1:
-        holds = f"only {', '.join(there)}" if len(there) > 1 else "its rows come in one piece"
+            return present
+    if part not in present or len(present) == 1:
+        holds = f"only {', '.join(present)}" if len(present) > 1 else "its rows come in one piece"
         raise DataError(
             f"{raw.name}: has no {part} split, {holds}; "
-            f"{'name one of them' if len(there) > 1 else 'leave ' + option('split') + ' out'}, or all"
+            f"{'name one of them' if len(present) > 1 else 'leave ' + option('split') + ' out'}, or all"
         )
     return [str(part)]
 
@@ -170,7 +167,6 @@ def _chosen(raw: Raw, part: str | None, *, labelled: bool) -> list[str]:
 def _features(
     x: Any, preparation: Preparation, where: str, reading: Reading, known: Callable[[], KnownRows | None]
 ) -> tuple[Rows, list[str]]:
-    """Checked features, tables by the preprocessing, and notes."""
     preprocessing, notes = preparation.preprocessing, []
     if preprocessing is None:
         if isinstance(x, Table):
@@ -184,7 +180,7 @@ def _features(
     if not isinstance(x, Table):
         if _is_prepared(x, preprocessing, known):
             return checks.features(np.asarray(x, np.float32), where), notes
-        x = as_table(x, preprocessing, where)
+        x = _as_table(x, preprocessing, where)
         names = ", ".join(list(x.columns)[:6]) + (", …" if len(x.columns) > 6 else "")
         notes.append(f"{where}: an array without names: its columns are taken as {names}, in the order trained on")
     if extra := preprocessing.extra(x):
@@ -192,9 +188,9 @@ def _features(
         preprocessing.check(x, where)
         notes.append(f"{where}: left out columns that were not trained on: {shown}")
         x = replace(x, columns={name: column for name, column in x.columns.items() if name not in extra})
-    made, note = features(preprocessing, x, where, memory_limit(reading.host_memory))
-    unseen = [f"{where}: {told}" for told in preprocessing.unseen(x)]
-    return frozen(made), [*notes, *unseen, *([f"{where}: {note}"] if note else [])]
+    rows, note = features(preprocessing, x, where, memory_limit(reading.host_memory))
+    unseen = [f"{where}: {text}" for text in preprocessing.unseen(x)]
+    return frozen(rows), [*notes, *unseen, *([f"{where}: {note}"] if note else [])]
 
 
 def _is_prepared(x: Any, preprocessing: Preprocessing, known: Callable[[], KnownRows | None]) -> bool:
@@ -209,8 +205,7 @@ def _is_prepared(x: Any, preprocessing: Preprocessing, known: Callable[[], Known
     return rows.count(np.ascontiguousarray(x, np.float32)).any > 0
 
 
-def _labels(raw: Raw, name: str, preparation: Preparation) -> np.ndarray:
-    """Labels of a split as codes of the run's classes."""
+def _labels(raw: RawDataset, name: str, preparation: Preparation) -> np.ndarray:
     part, where = raw.splits[name], raw.name if len(raw.splits) == 1 else f"{raw.name}: {name}"
     if part.y is None:
         raise DataError(f"{where}: has no labels; there is nothing to score: bring rows with labels, or predict them")
@@ -219,3 +214,39 @@ def _labels(raw: Raw, name: str, preparation: Preparation) -> np.ndarray:
     if raw.classes is not None and y.dtype.kind in "iu":  # numbers of the source's own classes, named as it names them
         y = np.array(raw.classes)[labels.encode_labels({"train": y}, where, raw.classes)[0]["train"]]
     return labels.known_labels(y, preparation.classes, where)
+
+
+def _as_table(x: Any, preprocessing: Preprocessing, where: str) -> Table:
+    """`x`, [rows, columns] of numbers or objects, as a table of the columns trained on. Raises DataError."""
+    plans = preprocessing.columns
+    if np.ndim(x) != 2 or np.shape(x)[1] != len(plans):
+        raise DataError(
+            f"{where}: has shape {list(np.shape(x))}, but the model was trained on a table of {len(plans):,} columns "
+            f"({preprocessing.width:,} features); give a frame with the columns, an array of shape [rows, "
+            f"{len(plans)}], or prepared features as a Split"
+        )
+    columns = zip(plans, np.asarray(x).T, strict=True)
+    return Table({plan.name: _column(plan, values, where) for plan, values in columns})
+
+
+def _column(plan: ColumnPlan, values: np.ndarray, where: str) -> Column:
+    if values.dtype.kind in "biuf":
+        return Column("boolean" if values.dtype.kind == "b" else "number", values.astype(np.float64))
+    cells = values.tolist()
+    missing = [cell is None or cell != cell for cell in cells]  # only NaN and its like differ from themselves
+    texts = [None if absent else str(cell) for cell, absent in zip(cells, missing, strict=True)]
+    if plan.kind == "category":
+        names = tuple(dict.fromkeys(text for text in texts if text is not None))
+        codes: dict[str | None, int] = {text: code for code, text in enumerate(names)}
+        return Column("category", np.array([codes.get(text, -1) for text in texts], np.int32), names)
+    return Column("number", np.array([_number(text, row, plan.name, where) for row, text in enumerate(texts)]))
+
+
+def _number(text: str | None, row: int, name: str, where: str) -> float:
+    try:
+        return np.nan if text is None else float({"True": "1", "False": "0"}.get(text, text))
+    except ValueError:
+        raise DataError(
+            f"{where}: row {row:,}, column {name!r}: holds {text!r:.80}, but the column was trained as a number; give "
+            f"it a number, or None if the value is missing"
+        ) from None

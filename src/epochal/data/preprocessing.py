@@ -12,8 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from epochal.data.column_kinds import as_kind
-from epochal.data.table import MAX_CATEGORIES, Column, Table, leave_out, listed, no_features, too_many
+from epochal.data.table import MAX_CATEGORIES, Column, Table, as_kind, leave_out, listed, no_features, too_many
 from epochal.errors import CapacityError, DataError, option
 from epochal.system.aligned import zeros
 from epochal.system.memory import format_bytes
@@ -31,18 +30,16 @@ class ColumnPlan:
     mean: float = 0.0
     scale: float = 1.0
     categories: tuple[str, ...] = ()
-    missing: bool = False  # one more feature tells whether the value is missing
+    missing: bool = False  # one more feature says whether the value is missing
 
     @property
     def features(self) -> list[str]:
-        """Names of the features, in order."""
         names = [self.name] if self.kind != "category" else [f"{self.name}={value}" for value in self.categories]
         names += [f"{self.name}=other"] if self.kind == "category" else []
         return names + ([f"{self.name} is missing"] if self.missing else [])
 
     @property
     def width(self) -> int:
-        """Number of the features."""
         return (len(self.categories) + 1 if self.kind == "category" else 1) + self.missing
 
     def apply(self, column: Column, out: np.ndarray, where: str, first: int = 0) -> None:
@@ -90,13 +87,13 @@ class Preprocessing:
 
         Raises DataError for columns of too many categories, all of them at once.
         """
-        found = {name: _plan(name, column.read()) for name, column in table.columns.items()}
-        problems = {name: plan for name, plan in found.items() if isinstance(plan, str)}
+        plan_of = {name: _plan(name, column.read()) for name, column in table.columns.items()}
+        problems = {name: plan for name, plan in plan_of.items() if isinstance(plan, str)}
         if problems:
             raise DataError(no_features(where, problems))
-        plans = tuple(plan for plan in found.values() if isinstance(plan, ColumnPlan))
+        plans = tuple(plan for plan in plan_of.values() if isinstance(plan, ColumnPlan))
         if not plans:
-            raise DataError(f"{where}: no column has a value in any train row ({listed(list(found))}); fill some in")
+            raise DataError(f"{where}: no column has a value in any train row ({listed(list(plan_of))}); fill some in")
         if (count := sum(plan.width for plan in plans)) > MAX_FEATURES:
             widest = max(plans, key=lambda plan: plan.width)
             raise DataError(
@@ -113,12 +110,10 @@ class Preprocessing:
 
     @property
     def features(self) -> list[str]:
-        """Names of all features, in order."""
         return [name for plan in self.columns for name in plan.features]
 
     @property
     def width(self) -> int:
-        """Number of all features."""
         return sum(plan.width for plan in self.columns)
 
     def check(self, table: Table, where: str) -> None:
@@ -185,13 +180,11 @@ class Preprocessing:
         ]
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Plain values, one object a column."""
         return [asdict(plan) | {"categories": list(plan.categories)} for plan in self.columns]
 
     @classmethod
-    def from_json(cls, told: list[Mapping[str, Any]]) -> Self:
-        """What `to_json` wrote."""
-        return cls(tuple(ColumnPlan(**(dict(plan) | {"categories": tuple(plan["categories"])})) for plan in told))
+    def from_json(cls, plans: list[Mapping[str, Any]]) -> Self:
+        return cls(tuple(ColumnPlan(**(dict(plan) | {"categories": tuple(plan["categories"])})) for plan in plans))
 
 
 def _plan(name: str, column: Column) -> ColumnPlan | str | None:
@@ -214,7 +207,7 @@ def _moments(values: np.ndarray) -> tuple[float, float]:
     zeros.
     """
     low, high = values.min(), values.max()
-    if low == high:  # it tells nothing, and may tell something in another training set
+    if low == high:  # it says nothing, and may say something in another training set
         return float(low), 1.0
     if max(abs(low), abs(high)) > _HUGE:
         mean, scale = _moments(values / 4 / len(values))

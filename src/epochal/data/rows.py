@@ -13,13 +13,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from epochal.errors import DataError
+from epochal.errors import DataError, reading
 from epochal.system.aligned import frozen, zeros
 from epochal.system.disk import File, MappedFile
+from epochal.system.disk_cache import Entry
 
 BLOCK_BYTES = 1 << 24
 """Bytes of rows that are looked at in one go."""
 
+ROWS = "rows"
 _PIECE_BYTES = 1 << 26
 
 
@@ -103,7 +105,6 @@ class _Plain:
         self.identity = f"{file.identity} {offset} {width} {dtype}"
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
-        """In runs as long as the numbers allow."""
         buffer = np.empty(len(numbers) * self.width, np.uint8)
         bounds = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
         view = memoryview(buffer.data)
@@ -123,7 +124,6 @@ class _Joined:
         self.identity = f"joined {[part.identity if isinstance(part, FileRows) else id(part) for part in parts]}"
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
-        """Part by part."""
         bounds = np.searchsorted(numbers, [0, *self.ends])
         pieces = []
         for part, first, begin, end in zip(self.parts, [0, *self.ends], bounds, bounds[1:], strict=False):
@@ -152,6 +152,12 @@ def as_rows(x: np.ndarray) -> Rows:
 def file_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> FileRows:
     """All rows of a file that holds nothing else: `shape` is [rows, …]. Raises OSError."""
     return FileRows(_Plain(File(path), 0, prod(shape[1:]) * dtype.itemsize, dtype), shape[0], shape[1:])
+
+
+def entry_rows(entry: Entry, shape: Sequence[int], dtype: Any) -> FileRows:
+    """The rows in the file `ROWS` of an entry of the cache. Raises DataError where it has gone."""
+    with reading(entry.folder, "try again"):
+        return file_rows(entry.folder / ROWS, tuple(shape), np.dtype(dtype))
 
 
 def joined(parts: Sequence[Rows]) -> Rows:

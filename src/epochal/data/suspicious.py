@@ -1,4 +1,4 @@
-"""What is hardly what it seems: identifiers among the features, constants, dates as text, targets of a regression.
+"""Notes on suspicious data: identifiers among the features, constants, dates as text, targets of a regression.
 
 The rules err on the side of silence: none of them speaks of a table of scikit-learn's or of UCI's without a reason.
 """
@@ -33,25 +33,24 @@ class Said:
     severe: list[str]
 
     def __add__(self, other: "Said") -> "Said":
-        """Both."""
         return Said(self.notes + other.notes, self.severe + other.severe)
 
 
 def columns(table: Table, preprocessing: Preprocessing, categorical: Sequence[str], where: str) -> Said:
-    """What is to be said of the features of the training rows, some of which are `categorical` as the user says."""
-    found = _Found()
+    """Notes on the features of the training rows, some of which are `categorical` as the user says."""
+    odd = _Odd()
     for plan in preprocessing.columns:
         if plan.name in categorical:
             continue
         column = table.columns[plan.name].read()
         absent = column.array < 0 if plan.kind == "category" else np.isnan(column.array)
-        found.look(plan, column.array, column.array[~absent])
+        odd.look(plan, column.array, column.array[~absent])
     empty = preprocessing.unused(table)
     notes = [f"{where}: no value in any train row, so no feature: {listed(empty)}"] if empty else []
-    if found.constant:
-        notes.append(f"{where}: constant in the train rows, so they tell nothing: {listed(found.constant)}")
-    severe = found.identifiers(where)
-    return Said([*severe, *notes, *map(_date_note, found.dates), *map(_merged_note, found.merged)], severe)
+    if odd.constant:
+        notes.append(f"{where}: constant in the train rows, so they tell nothing: {listed(odd.constant)}")
+    severe = odd.identifiers(where)
+    return Said([*severe, *notes, *map(_date_note, odd.dates), *map(_merged_note, odd.merged)], severe)
 
 
 def twins(classes: Sequence[str], where: str) -> list[str]:
@@ -71,18 +70,18 @@ def twins(classes: Sequence[str], where: str) -> list[str]:
 def leaks(table: Table, codes: np.ndarray, where: str) -> list[str]:
     """A note on columns that tell the label: each of their values goes with one class, and the other way round."""
     count = int(codes.max()) + 1
-    found = []
+    telling = []
     for name, column in table.columns.items():
         first = column[:_FEW_ROWS].read().array
         if not _is_renaming(first, codes[: len(first)], count):  # most columns are told apart by a few rows
             continue
         if _is_renaming(column.read().array, codes, count):
-            found.append(name)
-    if len(codes) < _FEW_ROWS or not found:
+            telling.append(name)
+    if len(codes) < _FEW_ROWS or not telling:
         return []
     return [
-        f"{where}: {listed(found)} tells the label, each value goes with one class in all {len(codes):,} train rows; "
-        f"is it another form of the label? {leave_out(found)}"
+        f"{where}: {listed(telling)} tells the label, each value goes with one class in all {len(codes):,} train rows; "
+        f"is it another form of the label? {leave_out(telling)}"
     ]
 
 
@@ -96,7 +95,7 @@ def _is_renaming(values: np.ndarray, codes: np.ndarray, most: int) -> bool:
 
 
 @dataclass
-class _Found:
+class _Odd:
     """Columns, by what is odd about them."""
 
     constant: list[str] = field(default_factory=list)
@@ -121,17 +120,16 @@ class _Found:
                 self.merged.append((plan.name, count))
 
     def identifiers(self, where: str) -> list[str]:
-        """One note on all columns that are hardly features."""
         names = [name for name, *_ in self.codes] + self.counters
-        told = [f"{name!r} has {count:,} different values in {rows:,} rows" for name, count, rows in self.codes[:8]]
-        told += [f"{name!r} counts the rows, or orders them" for name in self.counters[:8]]
+        reasons = [f"{name!r} has {count:,} different values in {rows:,} rows" for name, count, rows in self.codes[:8]]
+        reasons += [f"{name!r} counts the rows, or orders them" for name in self.counters[:8]]
         if not names:
             return []
-        return [f"{where}: {'; '.join(told)}: identifiers are no features; leave them out with {leave_out(names)}"]
+        return [f"{where}: {'; '.join(reasons)}: identifiers are no features; leave them out with {leave_out(names)}"]
 
 
-def _date_note(found: tuple[str, str]) -> str:
-    name, text = found
+def _date_note(column: tuple[str, str]) -> str:
+    name, text = column
     time = f", or order the rows by it with {option('time', name)}" if _ISO.match(text) else ""
     return (
         f"column {name!r} looks like dates (such as {text!r}), each of which is taken as a category of its own; leave "
@@ -139,8 +137,8 @@ def _date_note(found: tuple[str, str]) -> str:
     )
 
 
-def _merged_note(found: tuple[str, int]) -> str:
-    name, count = found
+def _merged_note(column: tuple[str, int]) -> str:
+    name, count = column
     return (
         f"column {name!r}: {count:,} of its different whole numbers become the same feature as another one (float32); "
         f"is it an identifier? leave it out with {leave_out([name])}"
@@ -176,7 +174,6 @@ def _merged(plan: ColumnPlan, values: np.ndarray) -> int:
 
 
 def classes(y: np.ndarray, names: Sequence[str], where: str) -> Said:
-    """What is to be said of the labels of the training rows."""
     counts = np.bincount(y, minlength=len(names))
     few = int((counts <= 2).sum())
     whole = all(name.lstrip("-").isdecimal() for name in names)

@@ -1,4 +1,4 @@
-"""Rows in columns of their own kinds, as a table's reader leaves them: not yet numbers for a model."""
+"""`Table`: named columns of numbers, booleans and categories, as readers return them; not yet features of a model."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from epochal.data.rows import FileRows, Rows, as_array
-from epochal.errors import escaped, option
+from epochal.errors import DataError, escaped, option
 
 Place = Callable[[int], str]
 """Says where a row is: its file, row and line."""
@@ -20,7 +20,7 @@ class Column:
     """One column. Numbers and booleans (0, 1) are float64 with NaN for a missing value; categories are int32 codes.
 
     A code numbers `categories`, -1 is a missing value. `text` is the same column as a category, where its kind was
-    found from few cells of text: other rows may tell that `1` and `2` are codes beside `A`, and no numbers. The values
+    found from few cells of text: other rows may show that `1` and `2` are codes beside `A`, and no numbers. The values
     may be rows of a file; `read` brings them to memory.
     """
 
@@ -34,11 +34,9 @@ class Column:
 
     @property
     def array(self) -> np.ndarray:
-        """The values in memory."""
         return as_array(self.values)
 
     def read(self, rows: np.ndarray | None = None) -> "Column":
-        """The column, or some of its rows, in memory."""
         if not isinstance(self.values, FileRows):
             return self if rows is None else self[rows]
         return replace(self, values=self.array if rows is None else self.values.gather(rows))
@@ -60,7 +58,6 @@ class Table:
         return Table(columns, _chosen_places(self.place, rows, len(self)) if self.place else None)
 
     def without(self, names: Sequence[str]) -> "Table":
-        """The other columns."""
         return Table({name: column for name, column in self.columns.items() if name not in names}, self.place)
 
     def blocks(self, size: int) -> Iterator[tuple[int, "Table"]]:
@@ -98,8 +95,8 @@ def listed(names: Sequence[str], most: int = 10) -> str:
 def leave_out(names: Sequence[str]) -> str:
     """The option that leaves these columns out, to be copied."""
     whole = any("," in name for name in names)
-    told = option("drop", list(names) if whole else ",".join(names))
-    return told if len(told) <= _MOST_DROP else option("drop")
+    written = option("drop", list(names) if whole else ",".join(names))
+    return written if len(written) <= _MOST_DROP else option("drop")
 
 
 def too_many(count: int) -> str:
@@ -116,3 +113,43 @@ def no_features(where: str, problems: Mapping[str, str]) -> str:
     first = "; ".join(f"{name[:80]!r} {problems[name]}" for name in names[:8])
     more = f"; and {len(names) - 8:,} more" if len(names) > 8 else ""
     return f"{where}: {len(names):,} columns cannot be features: {first}{more};\nleave them out with {leave_out(names)}"
+
+
+def as_kind(column: Column, name: str, kind: str, where: str, place: Place | None = None) -> Column:
+    """The column `name` in the `kind` trained on. Raises DataError for a cell that cannot be of it, with its place."""
+    if column.kind == kind:
+        return column
+    if kind == "category" and column.text is not None:
+        return column.text
+    if column.kind != "category" and np.isnan(column.array).all():  # nothing tells what kind it would be
+        values = np.full(len(column.array), -1, np.int32) if kind == "category" else column.array
+        return Column("category" if kind == "category" else column.kind, values)
+    if (kind, column.kind) == ("number", "boolean"):
+        return column
+    present = column.array >= 0 if column.kind == "category" else ~np.isnan(column.array)
+    if (kind, column.kind) == ("boolean", "number"):
+        present &= (column.array != 0) & (column.array != 1)
+        if not present.any():
+            return column
+    elif (kind, column.kind) == ("number", "category"):
+        odd = np.array([not _is_number(text) for text in column.categories] + [False])
+        present = odd[column.array] if odd.any() else present
+    row = int(np.argmax(present))
+    shown = column.categories[column.array[row]] if column.kind == "category" else f"{column.array[row]:g}"
+    more = f" (and {int(present.sum()) - 1:,} more such cells)" if present.sum() > 1 else ""
+    at = place(row) if place else f"{where}: row {row:,}"
+    raise DataError(
+        f"{at}, column {name!r}: holds {shown!r:.80}{more}, but the column was trained as a {kind}; give it "
+        f"{_WANTED[kind]}, or leave the cell empty if the value is missing"
+    )
+
+
+_WANTED = {"number": "a number", "boolean": "true or false", "category": "text, as it had in training"}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

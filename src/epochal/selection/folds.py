@@ -94,21 +94,3 @@ def _grouped(groups: np.ndarray, count: int, seed: int) -> np.ndarray:
         of[group] = int(np.argmin(filled))
         filled[of[group]] += sizes[group]
     return of[codes]
-
-
-class HiddenSplit(Split):
-    """The test split during a selection: whoever looks at its rows gets an error."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("x", "y", "weight"):
-            raise RunError("the test split is closed during a selection; open it for the chosen one, at the end")
-        return super().__getattribute__(name)
-
-    def __len__(self) -> int:
-        raise RunError("the test split is closed during a selection; open it for the chosen one, at the end")
-
-
-def closed(data: Dataset) -> Dataset:
-    """`data` as a selection sees them: train and validation rows alone."""
-    nothing = np.zeros(0, np.int32)
-    return replace(data, test=HiddenSplit(nothing, nothing))

@@ -1,4 +1,4 @@
-"""Files on the disk: watched for changes while they are read, and a full disk told in words when they are written."""
+"""Files on disk: reading detects changes of the file, writing explains a full disk."""
 
 import hashlib
 import mmap
@@ -7,7 +7,6 @@ import shutil
 import threading
 import weakref
 from pathlib import Path
-from types import TracebackType
 from typing import NoReturn, Self
 
 import numpy as np
@@ -42,7 +41,6 @@ class File:
 
     @property
     def identity(self) -> str:
-        """Path, size and times."""
         return f"{self.path} {self.state}"
 
     def check(self) -> None:
@@ -64,11 +62,11 @@ class File:
 
     def _stat(self) -> tuple[int, int, int]:
         try:
-            told = self.path.stat()
+            state = self.path.stat()
         except OSError as error:
             raise self._gone(error) from None
         # A program can set the time of a file's content back, as copying does, but not the time of its last change.
-        return told.st_size, told.st_mtime_ns, told.st_ctime_ns
+        return state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
     def _gone(self, error: OSError) -> DataError:
         return DataError(f"{self.path}: cannot be read any more: {error.strerror}; bring the file back")
@@ -77,7 +75,7 @@ class File:
         was, now = self.state, self._stat()
         what = f"it had {was[0]:,} bytes, now {now[0]:,}" if was[0] != now[0] else "its times are others"
         return DataError(
-            f"{self.path}: the file has changed while it was in use: {what}; bring the old file back, or train anew"
+            f"{self.path}: the file has changed while it was in use: {what}; bring the old file back, or train again"
         )
 
 
@@ -90,9 +88,9 @@ def _read_at(handle: int, wanted: memoryview, place: int) -> int:
         return os.preadv(handle, [wanted], place)
     with _ONE_AT_A_TIME:  # Windows: a handle has one place for all threads
         os.lseek(handle, place, os.SEEK_SET)
-        found = os.read(handle, len(wanted))
-    wanted[: len(found)] = found
-    return len(found)
+        piece = os.read(handle, len(wanted))
+    wanted[: len(piece)] = piece
+    return len(piece)
 
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -129,17 +127,15 @@ class Output:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what is written so far."""
         return self._digest.hexdigest()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None):
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Nothing more will be written."""
         self._file.close()
 
     def _refuse(self, why: str) -> NoReturn:

@@ -1,12 +1,12 @@
-"""Rows that do not fit the host's memory, in entries of the user's cache, each there whole or not at all.
+"""A cache on disk for rows that do not fit the host's memory; each entry is there whole or not at all.
 
-    <cache>/rows/seal.key              32 random bytes of this user's
+    <cache>/rows/hmac.key              32 random bytes of this user's
     <cache>/rows/<key>/entry.json      what the entry holds; bytes and SHA-256 of each file beside it; an HMAC over both
     <cache>/rows/<key>/cells, rows, …  numbers alone
-    <cache>/rows/.<key>.….part/        being made: whoever makes it holds the lock in it
+    <cache>/rows/.<key>.….part/        being written; its writer holds the lock in it
 
 The key is a SHA-256 over the sources' paths, sizes, times and inodes and over how they are read, so an entry is never
-out of date. One whose files are not as they were left, or that was not sealed here, is made anew.
+out of date. One whose files are not as they were left, or that was not signed here, is written again.
 """
 
 import errno
@@ -18,22 +18,22 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
-from epochal.errors import DataError, option
+from epochal.errors import DataError, option, reading
 from epochal.system import cache_folder, lock
 from epochal.system.cache_folder import Folder
 from epochal.system.memory import format_bytes
 
-_FORMAT = 3
-"""Raised whenever a reader makes other numbers of the same file."""
+_FORMAT = 4
+"""Raised whenever a reader returns other numbers for the same file."""
 
-_ENTRY, _LOCK, _SEAL = "entry.json", "lock", "seal.key"
-_SEAL_BYTES = 32
+_ENTRY, _LOCK, _SECRET = "entry.json", "lock", "hmac.key"
+_SECRET_BYTES = 32
 _MOST_ENTRY_BYTES = 1 << 30  # texts of columns are in it
 _PART = re.compile(r"\.[0-9a-f]{32}\.[A-Za-z0-9_]+\.part")
 _NAME = re.compile(r"entry\.json|lock|[a-z]+")
@@ -46,22 +46,21 @@ _checked: set[tuple[Any, ...]] = set()
 
 
 def folder() -> Path:
-    """Where entries are."""
     return cache_folder.cache_folder() / "rows"
 
 
-def key(told: Any) -> str:
-    """The name of the entry that is made of what `told`, a tree of plain values, says."""
-    text = json.dumps([_FORMAT, sys.byteorder, told], sort_keys=True)
+def key(parts: Any) -> str:
+    """The name of the entry that `parts`, a tree of plain values, determine."""
+    text = json.dumps([_FORMAT, sys.byteorder, parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def digest(paths: Iterable[str]) -> str:
     """SHA-256 over `states` of very many files. Raises DataError."""
-    found = hashlib.sha256()
+    hashed = hashlib.sha256()
     for path in paths:
-        found.update(json.dumps(states([Path(path)])).encode())
-    return found.hexdigest()
+        hashed.update(json.dumps(states([Path(path)])).encode())
+    return hashed.hexdigest()
 
 
 def states(paths: Sequence[Path]) -> list[list[Any]]:
@@ -69,16 +68,12 @@ def states(paths: Sequence[Path]) -> list[list[Any]]:
 
     A program can set the time of a file's content back, as copying does, but not the time of its last change.
     """
-    found = []
+    all_states = []
     for path in paths:
-        try:
-            told = path.stat()
-            found.append([str(path.resolve()), told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino])
-        except OSError as error:
-            raise DataError(
-                f"{path}: cannot be read: {error.strerror or error}; check its path and permissions"
-            ) from None
-    return found
+        with reading(path):
+            state = path.stat()
+        all_states.append([str(path.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino])
+    return all_states
 
 
 def unchanged(paths: Sequence[Path], then: Sequence[Any]) -> None:
@@ -91,10 +86,10 @@ def unchanged(paths: Sequence[Path], then: Sequence[Any]) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry that is whole: its folder, what its maker told of it, and the bytes that it takes."""
+    """An entry that is whole: its folder, the metadata that its writer gave, and the bytes of its files."""
 
     folder: Path
-    told: dict[str, Any]
+    metadata: dict[str, Any]
     bytes: int
 
     def note(self, what: str, limit: int | None = None) -> str:
@@ -107,42 +102,48 @@ class Entry:
 
 
 def find(key: str) -> Entry | None:
-    """The entry, None where there is none or it is not as it was left. Raises DataError where no cache is to be had."""
+    """The entry, None where there is none or it is not as it was left. Raises DataError without a cache."""
     place = folder()
     try:
         with Folder.opened(place) as root:
-            return _found(root, key)
-    except (OSError, DataError):  # nothing is read from a folder of others; whoever makes an entry is told
+            return _entry(root, key)
+    except (OSError, DataError):  # nothing is read from a folder of others; writing an entry will say so
         return None
 
 
-def _found(root: Folder, key: str) -> Entry | None:
-    """Whatever is wrong with an entry, it is None."""
+def _entry(root: Folder, key: str) -> Entry | None:
+    """The entry `key`; None for whatever is wrong with it."""
     try:
-        seal = _read(root.open(_SEAL), _SEAL_BYTES)
+        secret = _read(root.open(_SECRET), _SECRET_BYTES)
         with root.sub(key) as place:
-            found = json.loads(_read(place.open(_ENTRY), _MOST_ENTRY_BYTES))
-            told, files = found["told"], found["files"]
-            if not hmac.compare_digest(found["hmac"], _sealed(seal, key, told, files)):
+            content = json.loads(_read(place.open(_ENTRY), _MOST_ENTRY_BYTES))
+            metadata, files = content["metadata"], content["files"]
+            if not hmac.compare_digest(content["hmac"], _signature(secret, key, metadata, files)):
                 return None
             if not all(_is_as_left(place, name, *about) for name, about in files.items()):
                 return None
-            return Entry(place.path, told, sum(size for size, _ in files.values()))
+            return Entry(place.path, metadata, sum(size for size, _ in files.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-class Making:
-    """An entry that is being made, in a folder that `folder` names."""
+class EntryWriter:
+    """An entry that is being written, in a folder that `folder` names. A context: what is not committed is removed."""
 
     def __init__(self, key: str):
-        """Raises OSError, DataError."""
+        """Raises DataError where the cache cannot be used."""
         self.key = key
+        try:
+            self._begin()
+        except OSError as error:
+            raise _unusable(folder(), error) from None
+
+    def _begin(self) -> None:
         with Folder.opened(folder(), make=True) as root:
             _sweep(root)
-            self._seal = _seal(root)
+            self._secret = _secret(root)
             for _ in range(_TRIES):
-                self.name = f".{key}.{secrets.token_hex(6)}.part"
+                self.name = f".{self.key}.{secrets.token_hex(6)}.part"
                 root.mkdir(self.name)
                 self.folder = root.path / self.name
                 self._lock: IO[str] = _locked(root, self.name)
@@ -150,23 +151,23 @@ class Making:
                     lock.take(self._lock)
                     if os.path.samestat(place.stat(_LOCK), os.fstat(self._lock.fileno())):
                         return
-                self._lock.close()  # another maker took it for a left-over in the instant before the lock
+                self._lock.close()  # another writer took it for a left-over in the instant before the lock
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
-    def publish(self, told: dict[str, Any], digests: Mapping[str, str]) -> Entry:
-        """The entry, whole: this one, or that of another maker who was faster. Raises DataError.
+    def commit(self, metadata: dict[str, Any], digests: Mapping[str, str]) -> Entry:
+        """The entry, whole: this one, or that of another writer who was faster. Raises DataError.
 
-        `digests` are the SHA-256 of its files, found while they were written.
+        `digests` are the SHA-256 of its files, taken while they were written.
         """
         try:
             with Folder.opened(folder()) as root:
                 with root.sub(self.name) as place:
-                    self._complete(place, told, digests)
+                    self._complete(place, metadata, digests)
                 for _ in range(5):  # two who replace a damaged entry may get in each other's way
                     with suppress(OSError):
                         root.rename(self.name, self.key)
-                    if found := _found(root, self.key):
-                        return found
+                    if entry := _entry(root, self.key):
+                        return entry
                     with suppress(OSError):
                         aside = f".{self.key}.{os.getpid()}_{time.monotonic_ns()}.part"
                         root.rename(self.key, aside)
@@ -175,8 +176,11 @@ class Making:
             raise _unusable(self.folder, error) from None
         raise DataError(f"{folder() / self.key}: cannot be put there; remove that folder, and try again")
 
-    def end(self) -> None:
-        """Remove what is not published, and let go of the lock."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Remove what is not committed, and release the lock."""
         with suppress(OSError, DataError), Folder.opened(folder()) as root:
             _remove(root, self.name)
             self._lock.close()
@@ -184,28 +188,57 @@ class Making:
                 place.unlink(_LOCK)
         self._lock.close()
 
-    def _complete(self, place: Folder, told: dict[str, Any], digests: Mapping[str, str]) -> None:
+    def _complete(self, place: Folder, metadata: dict[str, Any], digests: Mapping[str, str]) -> None:
         files = {}
         for name, digest in digests.items():
-            found = place.stat(name)
-            files[name] = [found.st_size, digest]
-            _checked.add(_identity(found, digest))  # written a moment ago
-        content = {"told": told, "files": files, "hmac": _sealed(self._seal, self.key, told, files)}
+            state = place.stat(name)
+            files[name] = [state.st_size, digest]
+            _checked.add(_identity(state, digest))  # written a moment ago
+        content = {"metadata": metadata, "files": files, "hmac": _signature(self._secret, self.key, metadata, files)}
         with os.fdopen(place.open(_ENTRY, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="ascii") as file:
             file.write(json.dumps(content))
 
 
-@contextmanager
-def making(key: str) -> Iterator[Making]:
-    """Make an entry; nothing is left of it unless it is published. Raises DataError where the cache is no use."""
-    try:
-        begun = Making(key)
-    except OSError as error:
-        raise _unusable(folder(), error) from None
-    try:
-        yield begun
-    finally:
-        begun.end()
+class Overflow:
+    """Where data go that take more than `limit` bytes: an `entry` of the cache, there already or written now.
+
+    A context for the one who reads: where `entry` is None, read to memory; where that is too small, write to files in
+    `folder`, and `commit` them. The key is of `parts` and of the states of the files `paths` that the data come from.
+    """
+
+    def __init__(self, parts: Sequence[Any], limit: int, paths: Sequence[Path] = ()):
+        self.limit, self._paths, self._states = limit, paths, states(paths)
+        self.size = sum(state[1] for state in self._states)
+        self.key = key([*parts, self._states])
+        entry = find(self.key)
+        self.entry = entry if entry and entry.metadata.get("bytes", entry.bytes) > limit else None
+        self._writer: EntryWriter | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the entry that is being written. Raises DataError where the cache cannot be used."""
+        self._writer = self._writer or EntryWriter(self.key)
+        return self._writer.folder
+
+    def check(self) -> None:
+        """Raise DataError where a file is not as it was at the beginning."""
+        unchanged(self._paths, self._states)
+
+    def commit(self, metadata: dict[str, Any], digests: Mapping[str, str]) -> None:
+        """See `EntryWriter.commit`; `bytes` among the metadata says what the data would take in memory."""
+        assert self._writer
+        self.check()
+        self.entry = self._writer.commit(metadata, digests)
+
+    def notes(self, what: str) -> list[str]:
+        return [self.entry.note(what, self.limit)] if self.entry else []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._writer:
+            self._writer.__exit__(*error)
 
 
 def _unusable(place: Path, error: OSError) -> DataError:
@@ -220,34 +253,34 @@ def _locked(root: Folder, name: str) -> IO[str]:
         return os.fdopen(place.open(_LOCK, os.O_RDWR | os.O_CREAT), "r+", encoding="utf-8")
 
 
-def _seal(root: Folder) -> bytes:
-    """The key of this cache, made where there is none. Raises OSError."""
-    with os.fdopen(root.open(_SEAL, os.O_RDWR | os.O_CREAT), "r+b") as file:
+def _secret(root: Folder) -> bytes:
+    """The key of this cache, created where there is none. Raises OSError."""
+    with os.fdopen(root.open(_SECRET, os.O_RDWR | os.O_CREAT), "r+b") as file:
         lock.wait(file.fileno())
-        found = file.read(_SEAL_BYTES + 1)
-        if len(found) != _SEAL_BYTES:  # new, or damaged: entries that were sealed with it are made anew
-            found = secrets.token_bytes(_SEAL_BYTES)
+        secret = file.read(_SECRET_BYTES + 1)
+        if len(secret) != _SECRET_BYTES:  # new, or damaged: the entries that it signed are written again
+            secret = secrets.token_bytes(_SECRET_BYTES)
             file.seek(0)
             file.truncate()
-            file.write(found)
+            file.write(secret)
             file.flush()
-        return found
+        return secret
 
 
-def _sealed(seal: bytes, key: str, told: Any, files: Any) -> str:
-    return hmac.new(seal, json.dumps([key, told, files], sort_keys=True).encode(), "sha256").hexdigest()
+def _signature(secret: bytes, key: str, metadata: Any, files: Any) -> str:
+    return hmac.new(secret, json.dumps([key, metadata, files], sort_keys=True).encode(), "sha256").hexdigest()
 
 
 def _read(handle: int, most: int) -> bytes:
     with os.fdopen(handle, "rb") as file:
-        found = file.read(most + 1)
-    if len(found) > most:
+        data = file.read(most + 1)
+    if len(data) > most:
         raise ValueError
-    return found
+    return data
 
 
-def _identity(found: os.stat_result, digest: str) -> tuple[Any, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, digest
+def _identity(state: os.stat_result, digest: str) -> tuple[Any, ...]:
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, digest
 
 
 def _is_as_left(place: Folder, name: str, size: int, digest: str) -> bool:
@@ -255,10 +288,10 @@ def _is_as_left(place: Folder, name: str, size: int, digest: str) -> bool:
     if not _NAME.fullmatch(name):
         return False
     with os.fdopen(place.open(name), "rb") as file:
-        found = os.fstat(file.fileno())
-        if found.st_size != size:
+        state = os.fstat(file.fileno())
+        if state.st_size != size:
             return False
-        if (identity := _identity(found, digest)) not in _checked:
+        if (identity := _identity(state, digest)) not in _checked:
             content = hashlib.sha256()
             while piece := file.read(_PIECE):
                 content.update(piece)
@@ -269,13 +302,13 @@ def _is_as_left(place: Folder, name: str, size: int, digest: str) -> bool:
 
 
 def _sweep(root: Folder) -> None:
-    """Remove what makers left who were killed: nobody holds its lock."""
+    """Remove what killed writers have left: nobody holds its lock."""
     for name in root.names():
         if not _PART.fullmatch(name):
             continue
         with suppress(OSError), root.sub(name) as place:
             if _LOCK not in place.names() and time.time() - root.stat(name).st_mtime < _YOUNG_SECONDS:
-                continue  # its maker is about to take the lock
+                continue  # its writer is about to take the lock
             with _locked(root, name) as file:
                 lock.take(file)
                 _remove(root, name)

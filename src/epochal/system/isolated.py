@@ -1,4 +1,4 @@
-"""A function called in a process of its own, so that a native decoder that crashes on a file takes nothing with it.
+"""A function called in a child process, so that a native decoder that crashes on a file takes nothing with it.
 
 The child has a limit on memory and time, imports no JAX, and speaks through pipes: plain values as JSON, arrays as
 their bytes. Nothing is pickled. It ends with its parent, and by a clock of its own; where memory runs out it goes
@@ -30,7 +30,13 @@ START_BYTES = 2 << 30
 
 _BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from epochal.system.isolated import _serve; _serve()"
 _ARRAY = "\0array"
+_SECONDS, _BYTES_A_SECOND = 60.0, 2e6  # far below what any decoder does: who needs longer hangs
 _REMEDY = "it is damaged or hostile; fetch or write it again"
+
+
+def time_limit(size: int) -> float:
+    """The seconds that decoding files of `size` bytes may take."""
+    return _SECONDS + size / _BYTES_A_SECOND
 
 
 def call(function: Callable[..., Any], *arguments: Any, where: str, memory_bytes: int, seconds: float) -> Any:
@@ -99,8 +105,8 @@ def _explain(code: int, where: str, complaints: Any) -> None:
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         raise DataError(f"{where}: the reader crashed on this file ({name}); {_REMEDY}")
     complaints.seek(0)
-    told = complaints.read().decode(errors="replace")[-2000:]
-    raise RuntimeError(f"{where}: the process that reads it ended with code {code}:\n{told}")
+    output = complaints.read().decode(errors="replace")[-2000:]
+    raise RuntimeError(f"{where}: the process that reads it ended with code {code}:\n{output}")
 
 
 def _serve() -> None:
@@ -181,10 +187,10 @@ def _receive(stream: IO[bytes]) -> Any:
     text = _exactly(stream, int.from_bytes(_exactly(stream, 8), "little"))
     arrays: list[np.ndarray] = []
 
-    def place(told: dict[str, Any]) -> Any:
-        if list(told) != [_ARRAY]:
-            return told
-        dtype, shape = told[_ARRAY]
+    def place(value: dict[str, Any]) -> Any:
+        if list(value) != [_ARRAY]:
+            return value
+        dtype, shape = value[_ARRAY]
         arrays.append(np.empty(shape, dtype))
         return arrays[-1]
 

@@ -21,7 +21,6 @@ BEFORE = "before"
 
 
 def line(value: Any) -> bytes:
-    """The line of `value`."""
     return (json.dumps(value) + "\n").encode()
 
 

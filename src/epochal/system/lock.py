@@ -66,7 +66,6 @@ class Lock:
             raise StorageError(f"{self.path.parent}: another folder lies in the place of this run's; bring it back")
 
     def close(self) -> None:
-        """Release the lock."""
         self._release()
         self._file = -1
 

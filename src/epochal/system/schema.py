@@ -27,7 +27,6 @@ class Unfit(ValueError):
 
 
 def text(value: Any, key: str) -> str:
-    """Any text that can be written."""
     if not isinstance(value, str):
         raise Unfit(key, value, "text")
     return value
@@ -48,15 +47,12 @@ sha256 = matching("[0-9a-f]{64}", "a SHA-256")
 
 
 def flag(value: Any, key: str) -> bool:
-    """True or false."""
     if not isinstance(value, bool):
         raise Unfit(key, value, "true or false")
     return value
 
 
 def whole(least: int = 0, most: int = LARGEST) -> Form:
-    """A whole number in a range."""
-
     def form(value: Any, key: str) -> int:
         if type(value) is not int or not least <= value <= most:
             raise Unfit(key, value, f"a whole number from {least:,} to {most:,}")
@@ -66,15 +62,12 @@ def whole(least: int = 0, most: int = LARGEST) -> Form:
 
 
 def number(value: Any, key: str) -> float:
-    """A finite number."""
     if type(value) not in (int, float) or abs(value) > 1.7e308 or not math.isfinite(value):
         raise Unfit(key, value, "a finite number")
     return float(value)
 
 
 def one_of(*words: Any) -> Form:
-    """One of some texts."""
-
     def form(value: Any, key: str) -> Any:
         if not isinstance(value, str) or value not in words:
             raise Unfit(key, value, f"one of {', '.join(words)}")
@@ -84,7 +77,6 @@ def one_of(*words: Any) -> Form:
 
 
 def optional(of: Form) -> Form:
-    """Nothing, or a value of a form."""
     return lambda value, key: None if value is None else of(value, key)
 
 
@@ -110,8 +102,6 @@ def together(*forms: Form) -> Form:
 
 
 def mapping(of: Form) -> Form:
-    """Names with values of a form."""
-
     def form(value: Any, key: str) -> dict[str, Any]:
         return {name: of(item, f"{key}.{name}") for name, item in _object(value, key).items()}
 
@@ -119,7 +109,6 @@ def mapping(of: Form) -> Form:
 
 
 def anything(value: Any, key: str) -> Any:
-    """Any value."""
     return value
 
 

@@ -103,7 +103,6 @@ class Package:
         return spec
 
     def execute(self, module: ModuleType, path: str) -> None:
-        """Execute the text of `path` in `module`, and keep it."""
         text = self.read(path)
         self._texts[path], self._modules[module.__name__] = text, path
         vars(module)["__builtins__"] = self._builtins

@@ -273,5 +273,5 @@ def test_idx_is_known_by_its_name_or_its_first_bytes(tmp_path):
     for name, data in {"empty": b"", "zeros": bytes(20), "text": b"a,b\n1,2\n", "cut": b"\0\0\x08"}.items():
         (tmp_path / name).write_bytes(data)
         assert not is_idx(tmp_path / name), name
-        assert "the form of this file is not known" in refusal(load, tmp_path / name)
+        assert "the format of this file is not known" in refusal(load, tmp_path / name)
     assert not is_idx(tmp_path / "missing")

@@ -15,7 +15,7 @@ from PIL import Image, features
 from epochal import Reading, load
 from epochal.data import sources
 from epochal.data.sources.images import decoder, image_folder, workers
-from epochal.data.sources.images.decoder import Asked
+from epochal.data.sources.images.decoder import ImageSpec
 from epochal.errors import RecipeError
 from epochal.system import isolated
 from fuzzing import mutants
@@ -46,7 +46,7 @@ def write(path: Path, array: np.ndarray = GREY, **options) -> Path:
 
 def decoded(data: bytes, **asked) -> np.ndarray:
     """One image, decoded in this process."""
-    return decoder.decode(Asked(1, LIMIT, **asked).plain(), ["image"], [data]).stacked()[0]
+    return decoder.decode(ImageSpec(1, LIMIT, **asked).plain(), ["image"], [data]).stacked()[0]
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_what_is_not_opaque_is_laid_on_white():
     assert (decoded(data)[4:] == 255).all()
     grey = decoded(encoded(np.dstack([GREY, alpha])))
     np.testing.assert_array_equal(grey, np.where(alpha > 0, GREY, 255))
-    told = decoder.decode(Asked(2, LIMIT).plain(), ["a", "b"], [data, encoded(np.dstack([RGB, alpha * 0 + 255]))])
+    told = decoder.decode(ImageSpec(2, LIMIT).plain(), ["a", "b"], [data, encoded(np.dstack([RGB, alpha * 0 + 255]))])
     assert told.done == {"laid": 1}
 
 
@@ -405,7 +405,7 @@ def decode_all(seeds, count, seed, limit):
     for data in mutants([bytes(seed_data) for seed_data in seeds], count, seed):
         begun = time.perf_counter()
         for size in (None, (8, 8)):
-            found, told = value_or_refusal(decoder.decode, Asked(1, limit, size).plain(), ["m"], [data])
+            found, told = value_or_refusal(decoder.decode, ImageSpec(1, limit, size).plain(), ["m"], [data])
             assert told.startswith("m: ") if found is None else found.stacked().nbytes <= limit
             read_whole += found is not None
         if time.perf_counter() - begun > 1:

@@ -10,17 +10,11 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-from epochal.errors import DataError, RecipeError, escaped, option
+from epochal.errors import DataError, RecipeError, escaped, option, reading
 from epochal.system import disk_cache
 from epochal.system.aligned import zeros
 from epochal.system.disk import MappedFile
 from epochal.system.memory import available_bytes, format_bytes, parse_bytes
-
-TEXT = (".csv", ".tsv", ".txt")
-PARQUET = (".parquet", ".pq")
-ARROW = (".arrow", ".feather", ".ipc")
-TABLES = (*TEXT, *PARQUET, *ARROW)
-"""Suffixes of tables."""
 
 
 class TooLarge(DataError):
@@ -71,16 +65,29 @@ def check_kind(path: Path) -> None:
     try:
         kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
     except OSError:
-        return  # whoever opens it says why it cannot be read
+        return  # opening it will say why it cannot be read
     if kind:
         raise DataError(
             f"{path}: is {kind}; data are read from files that can be read twice: write what it gives to a file"
         )
 
 
-def suffix_of(path: Path) -> str:
-    """The suffix in small letters, that of gzip left out."""
-    return next((s for s in map(str.lower, reversed(path.suffixes)) if s != ".gz"), "")
+def check_path(path: Path) -> None:
+    """Raise DataError for pipes and devices, and for a path that no text can hold: a run keeps it in text files."""
+    check_kind(path)
+    whole = str(path.resolve())
+    if any("\ud800" <= c <= "\udfff" for c in whole):
+        raise DataError(
+            f"{escaped(whole)}: the name of this file or of a folder above it is no UTF-8, and cannot be kept in a "
+            f"run; rename it, or call it through a link of another name in another folder"
+        )
+
+
+def suffix_of(source: Any) -> str:
+    """The suffix of a file in small letters, that of gzip left out; "" for all else."""
+    if not isinstance(source, Path) or source.is_dir():
+        return ""
+    return next((s for s in map(str.lower, reversed(source.suffixes)) if s != ".gz"), "")
 
 
 _BRIEF = 200
@@ -109,19 +116,14 @@ def read_bytes(path: Path, limit: int, *, mappable: bool = False) -> memoryview:
     """
     _bounded(0, limit, path)
     check_kind(path)
-    try:
-        with path.open("rb") as file:
-            head = file.peek(2)[:2]
-            if not head:
-                raise DataError(f"{path}: byte 0: the file is empty; fetch or write it again")
-            if mappable and not _GZIP.startswith(head) and path.stat().st_size > limit:
-                return memoryview(MappedFile.open(path)).toreadonly()
-            # A lone first byte of gzip's two is the start of a cut file, and of no other form.
-            out = _unpacked(file, path, limit) if _GZIP.startswith(head) else _plain(file, path, limit)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read: {error.strerror or error}; check its path, kind and permissions"
-        ) from None
+    with reading(path), path.open("rb") as file:
+        head = file.peek(2)[:2]
+        if not head:
+            raise DataError(f"{path}: byte 0: the file is empty; fetch or write it again")
+        if mappable and not _GZIP.startswith(head) and path.stat().st_size > limit:
+            return memoryview(MappedFile.open(path)).toreadonly()
+        # A lone first byte of gzip's two is the start of a cut file, and of no other form.
+        out = _unpacked(file, path, limit) if _GZIP.startswith(head) else _plain(file, path, limit)
     return memoryview(out).toreadonly()
 
 
@@ -141,7 +143,7 @@ def _plain(file: BinaryIO, path: Path, limit: int) -> bytearray | memoryview:
     piece = file.read(_BURST)
     if not piece:
         return begun
-    out = bytearray(begun)  # it is no plain file, or it grows
+    out = bytearray(begun)  # it is not a plain file, or it grows
     while piece:
         out += piece
         _bounded(len(out), limit, path)
@@ -197,7 +199,7 @@ def most_text(path: Path) -> int:
         with path.open("rb") as file:
             packed = file.read(2) == _GZIP
     except OSError:
-        return size  # whoever reads it says why it cannot be read
+        return size  # reading it will say why it cannot be read
     return max(_HARMLESS_TEXT, MOST_TEXT_FOLD * size) if packed else max(size, 1)
 
 
@@ -211,11 +213,9 @@ class Stream(io.RawIOBase):
         self._pieces, self._most = self._read(), most_text(path)
 
     def readable(self) -> bool:
-        """It is."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Some bytes more."""
         if not self._rest:
             self._rest = memoryview(next(self._pieces, b""))
             self._come += len(self._rest)
@@ -229,14 +229,9 @@ class Stream(io.RawIOBase):
         return count
 
     def _read(self) -> Iterator[bytes]:
-        try:
-            with self._path.open("rb") as file:
-                packed = _GZIP.startswith(file.peek(2)[:2])
-                yield from _inflated(file, self._path) if packed else iter(lambda: file.read(_BURST), b"")
-        except OSError as error:
-            raise DataError(
-                f"{self._path}: cannot be read: {error.strerror or error}; check its path, kind and permissions"
-            ) from None
+        with reading(self._path), self._path.open("rb") as file:
+            packed = _GZIP.startswith(file.peek(2)[:2])
+            yield from _inflated(file, self._path) if packed else iter(lambda: file.read(_BURST), b"")
         disk_cache.unchanged([self._path], [self._state])
 
 

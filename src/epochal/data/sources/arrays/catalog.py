@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from epochal.data.sources.arrays import idx
 from epochal.data.sources.files import brief, locate, read_bytes
-from epochal.data.sources.types import Part, Raw
-from epochal.errors import DataError, option
+from epochal.data.sources.types import Context, RawDataset, RawSplit, Reader
+from epochal.errors import DataError, option, reading
 from epochal.system import cache_folder as caches
 
 _MNIST_MIRRORS = (
@@ -61,12 +62,19 @@ _DEBIAN = Path("/usr/share/datasets")
 _MIRRORS = {"mnist": _MNIST_MIRRORS, "fashion-mnist": _FASHION_MIRRORS}
 
 
-def read(name: str, *, offline: bool, limit: int) -> Raw:
-    """The data set called `name`. Raises DataError where it is neither here nor to be had."""
-    return NAMES[name](name, offline, limit)
+class Catalog(Reader):
+    """Data sets called by their names."""
+
+    formats, kind, options = "", "a data set known by its name", ()
+
+    def matches(self, source: Any) -> bool:
+        return isinstance(source, str) and source.lower() in NAMES
+
+    def read(self, source: str, context: Context) -> RawDataset:
+        return NAMES[source.lower()](source.lower(), context.options.offline, context.limit)
 
 
-def _digits(name: str, offline: bool, limit: int) -> Raw:
+def _digits(name: str, offline: bool, limit: int) -> RawDataset:
     """scikit-learn's digits, 1,797 images of 8 × 8 pixels 0..16: read from that package's data file, not imported."""
     package = importlib.util.find_spec("sklearn")
     if package is None or not package.submodule_search_locations:
@@ -78,10 +86,10 @@ def _digits(name: str, offline: bool, limit: int) -> Raw:
         x, y = table[:, :64].reshape(-1, 8, 8), table[:, 64]
     except (ValueError, OverflowError, IndexError) as error:
         raise DataError(f"{path}: is no table of digits ({brief(error)}); reinstall scikit-learn") from None
-    return Raw(name, {"train": Part(x, y)}, (path,), divisor=16.0)
+    return RawDataset(name, {"train": RawSplit(x, y)}, (path,), divisor=16.0)
 
 
-def _images(name: str, offline: bool, limit: int) -> Raw:
+def _images(name: str, offline: bool, limit: int) -> RawDataset:
     folder = find(name)
     if folder is None:
         folder = _fetch(name, offline)
@@ -108,11 +116,8 @@ def _unlike(name: str, files: Sequence[Path], folder: Path) -> list[str]:
 
 def _sha256(path: Path, *, packed: bool = False) -> str:
     """Of the file, or of what it unpacks to: the reader has unpacked it before, and knows that it is sound."""
-    try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from None
+    with reading(path), gzip.open(path) if packed else path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find(name: str) -> Path | None:
@@ -124,15 +129,14 @@ def find(name: str) -> Path | None:
 
 
 def _places(name: str) -> list[Path]:
-    told = os.environ.get("EPOCHAL_DATA", "").split(os.pathsep)
-    roots = [root for text in told if text and (root := locate(text))]
+    roots_given = os.environ.get("EPOCHAL_DATA", "").split(os.pathsep)
+    roots = [root for text in roots_given if text and (root := locate(text))]
     # The files of mnist may lie in EPOCHAL_DATA itself; those of another set have the same names, so need a folder.
-    own = [root for root in roots if name == "mnist"]
-    return [*(root / name for root in roots), *own, _DEBIAN / name, cache_folder() / name]
+    direct = [root for root in roots if name == "mnist"]
+    return [*(root / name for root in roots), *direct, _DEBIAN / name, cache_folder() / name]
 
 
 def cache_folder() -> Path:
-    """Where fetched data sets are kept."""
     return caches.cache_folder() / "data"
 
 
@@ -146,7 +150,7 @@ def _fetch(name: str, offline: bool) -> Path:
         raise DataError(f"{name}: is not on this machine, and {option('offline', True)} forbids to fetch it;\n{here}")
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")  # pooch tells of every download on standard error
+    pooch.get_logger().setLevel("WARNING")  # pooch reports every download on standard error
     for file, digest in _SHA256[name].items():
         failures = []
         for mirror in _MIRRORS[name]:
@@ -154,11 +158,15 @@ def _fetch(name: str, offline: bool) -> Path:
                 pooch.retrieve(mirror + file, f"sha256:{digest}", file, folder)
                 break
             except Exception as error:  # pooch passes on whatever the transport raises; the next mirror may answer
-                told = "what came has another SHA-256" if isinstance(error, ValueError) else brief(error)
-                failures.append(f"{mirror}: {told if len(told) <= 120 else type(error).__name__}")
+                reason = "what came has another SHA-256" if isinstance(error, ValueError) else brief(error)
+                failures.append(f"{mirror}: {reason if len(reason) <= 120 else type(error).__name__}")
         else:
             raise DataError(f"{name}: {file} could not be fetched ({'; '.join(failures)});\n{here}")
     return folder
 
 
-NAMES: dict[str, Callable[[str, bool, int], Raw]] = {"digits": _digits, "mnist": _images, "fashion-mnist": _images}
+NAMES: dict[str, Callable[[str, bool, int], RawDataset]] = {
+    "digits": _digits,
+    "mnist": _images,
+    "fashion-mnist": _images,
+}

@@ -6,11 +6,12 @@ Layout: http://yann.lecun.com/exdb/mnist (two zero bytes, a type byte, the numbe
 import struct
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from epochal.data.sources.files import first_bytes, read_bytes
-from epochal.data.sources.types import Part, Raw
+from epochal.data.sources.types import Context, RawDataset, RawSplit, Reader
 from epochal.errors import DataError
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -28,32 +29,60 @@ def is_idx(path: Path) -> bool:
     return _is_magic(first_bytes(path, 4))
 
 
+class IdxFile(Reader):
+    """A file of examples; its labels are in the file that the usual names put beside it."""
+
+    formats, kind, options = "IDX files", "a file of arrays", ("labels",)
+
+    def matches(self, source: Any) -> bool:
+        return isinstance(source, Path) and not source.is_dir() and is_idx(source)
+
+    def read(self, source: Path, context: Context) -> RawDataset:
+        return read_file(source, context.limit, alone=context.options.labels is not None)
+
+
+class IdxFolder(Reader):
+    """A folder of the four usual files."""
+
+    formats, kind, options = (
+        "folders of them (train-images-idx3-ubyte and the like)",
+        "a folder of IDX files",
+        ("labels",),
+    )
+
+    def matches(self, source: Any) -> bool:
+        return isinstance(source, Path) and any(source.glob("*-ubyte*"))
+
+    def read(self, source: Path, context: Context) -> RawDataset:
+        return read_folder(source, context.limit)
+
+
 def _is_magic(head: bytes | memoryview) -> bool:
     return len(head) == 4 and head[:2] == b"\0\0" and head[2] in _TYPES and 0 < head[3] <= _MAX_AXES
 
 
-def read_folder(folder: Path, limit: int) -> Raw:
+def read_folder(folder: Path, limit: int) -> RawDataset:
     """A folder with the four usual names, each plain or with `.gz`; the two test files may be missing."""
-    found: dict[str, tuple[Path, Path]] = {}
+    pairs: dict[str, tuple[Path, Path]] = {}
     for split, names in _FILES.items():
         paths = [_find(folder, name) for name in names]
         if paths[0] and paths[1]:
-            found[split] = (paths[0], paths[1])
+            pairs[split] = (paths[0], paths[1])
         elif paths[0] or paths[1] or split == "train":
             missing = next(name for name, path in zip(names, paths, strict=True) if path is None)
             raise DataError(
                 f"{folder}: no file {missing} or {missing}.gz in this folder; "
                 f"IDX folders hold {', '.join(name for pair in _FILES.values() for name in pair)}"
             )
-    return _read(folder.name or str(folder), found, limit)
+    return _read(folder.name or str(folder), pairs, limit)
 
 
-def read_file(path: Path, limit: int, *, alone: bool = False) -> Raw:
+def read_file(path: Path, limit: int, *, alone: bool = False) -> RawDataset:
     """An IDX file of examples; its labels are in the file that the usual names put beside it, unless read `alone`."""
     name = path.name.removesuffix(".gz")
     labels = _find(path.parent, name.replace("images", "labels").replace("idx3", "idx1"))
     if alone or labels is None or "images" not in name:
-        return Raw(path.name, {"train": Part(read_idx(path, limit))}, (path,))
+        return RawDataset(path.name, {"train": RawSplit(read_idx(path, limit))}, (path,))
     return _read(path.name, {"train": (path, labels)}, limit)
 
 
@@ -85,11 +114,11 @@ def read_idx(path: Path, limit: int) -> np.ndarray:
     return np.frombuffer(data, dtype, offset=begin).reshape(shape)
 
 
-def _read(name: str, found: dict[str, tuple[Path, Path]], limit: int) -> Raw:
-    splits = {split: Part(read_idx(x, limit), read_idx(y, limit)) for split, (x, y) in found.items()}
-    files = tuple(path for pair in found.values() for path in pair)
+def _read(name: str, pairs: dict[str, tuple[Path, Path]], limit: int) -> RawDataset:
+    splits = {split: RawSplit(read_idx(x, limit), read_idx(y, limit)) for split, (x, y) in pairs.items()}
+    files = tuple(path for pair in pairs.values() for path in pair)
     usual = len(splits) == 2
-    return Raw(name, splits, files, ordered_holdout=usual)
+    return RawDataset(name, splits, files, ordered_holdout=usual)
 
 
 def _find(folder: Path, name: str) -> Path | None:

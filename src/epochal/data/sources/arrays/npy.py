@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from epochal.data.sources.files import brief, check_kind, filled, read_bytes
-from epochal.data.sources.types import Part, Raw, split_of
-from epochal.errors import DataError, option
+from epochal.data.sources.types import Context, RawDataset, RawSplit, Reader, split_of
+from epochal.errors import DataError, option, reading
 from epochal.system.memory import format_bytes
 
 _HEADER_BYTES = 1 << 16  # NumPy refuses headers above 10,000 bytes
@@ -26,34 +26,48 @@ _EXPECTED = (
 )
 
 
-def read_array(path: Path, limit: int) -> Raw:
+class NpyFile(Reader):
     """A `.npy` file of examples, without labels."""
-    return Raw(path.name, {"train": Part(read_npy(read_bytes(path, limit, mappable=True), str(path)))}, (path,))
+
+    formats, kind, options = ".npy", "a file of arrays", ("labels",)
+    suffixes = (".npy",)
+
+    def read(self, source: Path, context: Context) -> RawDataset:
+        x = read_npy(read_bytes(source, context.limit, mappable=True), str(source))
+        return RawDataset(source.name, {"train": RawSplit(x)}, (source,))
 
 
-def read_archive(path: Path, limit: int) -> Raw:
+class NpzFile(Reader):
+    """A `.npz` archive: see `read_archive`."""
+
+    formats, kind, options = ".npz", "a file of arrays", ("labels",)
+    suffixes = (".npz",)
+
+    def read(self, source: Path, context: Context) -> RawDataset:
+        return read_archive(source, context.limit)
+
+
+def read_archive(path: Path, limit: int) -> RawDataset:
     """A `.npz` archive with arrays called x_train, y_train, x_test, …, or x and y. Others in it stay unread."""
+    check_kind(path)
     try:
-        check_kind(path)
-        with path.open("rb") as opened, zipfile.ZipFile(file := _Sparing(opened)) as archive:  # type: ignore[arg-type]
-            chosen = _choose(_entries(archive, file), path)
-            size = sum(info.file_size for info in chosen.values())
-            if size > limit:
-                raise DataError(
-                    f"{path}: unpacks to {format_bytes(size)}, more than the {format_bytes(limit)} granted for "
-                    f"reading; if the file is sound, grant more with {option('host_memory')}"
-                )
-            found = {role: _read_entry(archive, info, path) for role, info in chosen.items()}
+        with reading(path), path.open("rb") as opened:
+            file: Any = _Sparing(opened)
+            with zipfile.ZipFile(file) as archive:
+                chosen = _choose(_entries(archive, file), path)
+                size = sum(info.file_size for info in chosen.values())
+                if size > limit:
+                    raise DataError(
+                        f"{path}: unpacks to {format_bytes(size)}, more than the {format_bytes(limit)} granted for "
+                        f"reading; if the file is sound, grant more with {option('host_memory')}"
+                    )
+                arrays = {role: _read_entry(archive, info, path) for role, info in chosen.items()}
     except DataError:
         raise
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read: {error.strerror or error}; check its path, kind and permissions"
-        ) from None
     except Exception as error:  # zipfile and zlib raise a dozen kinds for damaged archives
         raise DataError(f"{path}: this is no sound .npz archive ({brief(error)}); fetch or write it again") from None
-    splits = {split: Part(x, found.get((split, "y"))) for (split, part), x in found.items() if part == "x"}
-    return Raw(path.name, splits, (path,))
+    splits = {split: RawSplit(x, arrays.get((split, "y"))) for (split, part), x in arrays.items() if part == "x"}
+    return RawDataset(path.name, splits, (path,))
 
 
 class _Sparing:
@@ -63,7 +77,6 @@ class _Sparing:
         self._file, self.seek, self.tell, self.seekable = file, file.seek, file.tell, file.seekable
 
     def read(self, count: int = -1) -> bytes:
-        """Some bytes; raises BadZipFile for more than there is a reason for."""
         if count > _MOST_READ:
             raise zipfile.BadZipFile(f"its list of entries takes {format_bytes(count)}, at most "
                                      f"{format_bytes(_MOST_READ)} are read")  # fmt: skip

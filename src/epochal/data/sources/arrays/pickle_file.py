@@ -7,25 +7,31 @@ import numpy as np
 
 from epochal.data.sources.arrays.pickles import read_pickle
 from epochal.data.sources.files import read_bytes
-from epochal.data.sources.types import Part, Raw
+from epochal.data.sources.types import Context, RawDataset, RawSplit, Reader
 from epochal.errors import DataError
 
 
-def read(path: Path, limit: int) -> Raw:
+class PickleFile(Reader):
     """Train, valid and test from a pickle of three pairs (two: train and test), or of a mapping to pairs."""
-    content = read_pickle(read_bytes(path, limit), str(path), limit)
-    pairs: dict[Any, Any] = {}
-    if isinstance(content, dict):
-        pairs = content
-    elif isinstance(content, (tuple, list)) and len(content) in (2, 3):
-        names = ("train", "valid", "test") if len(content) == 3 else ("train", "test")
-        pairs = dict(zip(names, content, strict=True))
-    if not pairs or not all(isinstance(name, str) and _is_pair(pair) for name, pair in pairs.items()):
-        raise DataError(
-            f"{path}: holds {_describe(content)}, expected three pairs of arrays (train, valid, test), two (train, "
-            f"test), or a dict of train, valid, test to pairs, each (x, y) with one label a row; save it so, or as .npz"
-        )
-    return Raw(path.name, {name: Part(pair[0], pair[1]) for name, pair in pairs.items()}, (path,))
+
+    formats, kind, options = ".pkl and .pkl.gz as the tutorials write them", "a file of arrays", ("labels",)
+    suffixes = (".pkl", ".pickle")
+
+    def read(self, path: Path, context: Context) -> RawDataset:
+        content = read_pickle(read_bytes(path, context.limit), str(path), context.limit)
+        pairs: dict[Any, Any] = {}
+        if isinstance(content, dict):
+            pairs = content
+        elif isinstance(content, (tuple, list)) and len(content) in (2, 3):
+            names = ("train", "valid", "test") if len(content) == 3 else ("train", "test")
+            pairs = dict(zip(names, content, strict=True))
+        if not pairs or not all(isinstance(name, str) and _is_pair(pair) for name, pair in pairs.items()):
+            raise DataError(
+                f"{path}: holds {_describe(content)}, expected three pairs of arrays (train, valid, test), two "
+                f"(train, test), or a dict of train, valid, test to pairs, each (x, y) with one label a row; save it "
+                f"so, or as .npz"
+            )
+        return RawDataset(path.name, {name: RawSplit(pair[0], pair[1]) for name, pair in pairs.items()}, (path,))
 
 
 def _is_pair(pair: Any) -> bool:

@@ -6,10 +6,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from epochal.data.column_file import Writer
+from epochal.data.column_file import ColumnWriter
 from epochal.data.sources.files import TooLarge
 from epochal.data.sources.images.decoder import answer, decode
-from epochal.data.sources.tables import columnar
+from epochal.data.sources.tables.arrow_tables import ArrowColumn, grow
 from epochal.data.sources.tables.roles import Roles
 from epochal.errors import DataError, option
 from epochal.system.aligned import frozen
@@ -40,10 +40,10 @@ def _is_list(arrow_type: Any) -> bool:
     return pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type) or pa.types.is_fixed_size_list(arrow_type)
 
 
-def decode_bytes(asked: list[Any], names: list[str], data: np.ndarray, sizes: np.ndarray) -> dict[str, Any]:
+def decode_bytes(spec: list[Any], names: list[str], data: np.ndarray, sizes: np.ndarray) -> dict[str, Any]:
     """Decode images that lie one after the other in `data`, and answer as `pixels` does."""
     ends = np.cumsum(sizes)
-    return answer(decode(asked, names, [data[end - size : end].data for end, size in zip(ends, sizes, strict=True)]))
+    return answer(decode(spec, names, [data[end - size : end].data for end, size in zip(ends, sizes, strict=True)]))
 
 
 def encoded(
@@ -130,8 +130,8 @@ def _array(array: Any, where: str, first: int) -> np.ndarray:
             compute.call_function("list_value_length", [array]).to_numpy(zero_copy_only=False), return_index=True
         )
         if len(sizes) > 1:
-            found = f"a list of another length than a row before it (of {sizes[0]:,} to {sizes[-1]:,} values)"
-            refuse(int(places.max()), found, "all rows must be alike: pad or cut them")
+            lengths = f"a list of another length than a row before it (of {sizes[0]:,} to {sizes[-1]:,} values)"
+            refuse(int(places.max()), lengths, "all rows must be alike: pad or cut them")
         if not sizes[0] or len(shape) == MAX_AXES:
             refuse(
                 0,
@@ -161,12 +161,12 @@ def cells(
     classes: Mapping[str, Sequence[str]],
     where: str,
     limit: int,
-    keep: Writer | None = None,
-) -> dict[str, columnar.Grown]:
-    """The columns of cells that have a role; class labels become their names. With `keep` cells go to a file."""
+    writer: ColumnWriter | None = None,
+) -> dict[str, ArrowColumn]:
+    """The columns of cells that have a role; class labels become their names. With a `writer` cells go to a file."""
     import pyarrow as pa
 
-    wanted = [*roles.features, *roles.told]
+    wanted = [*roles.features, *roles.keys]
 
     def named() -> Iterator[Any]:
         for place, first, batch in batches:
@@ -180,10 +180,7 @@ def cells(
     head = next(checked, None)
     if head is None or not wanted:
         return {}
-    grown = columnar.grow(head.schema, chain([head], checked), roles, where, limit, None, keep)
-    if keep:
-        columnar.move(grown, keep)
-    return grown
+    return grow(head.schema, chain([head], checked), roles, where, limit, None, writer)
 
 
 def _names(array: Any, classes: Sequence[str], where: str, first: int) -> Any:

@@ -16,57 +16,86 @@ from epochal.data.options import Reading
 from epochal.data.sources.files import brief, read_bytes
 from epochal.data.sources.huggingface.splits import Files, Held, Source
 from epochal.data.sources.tables import roles, splits, table_files
-from epochal.data.sources.tables.columnar import received
+from epochal.data.sources.tables.column_builder import as_key, joined
 from epochal.data.sources.tables.roles import Roles
-from epochal.data.sources.types import SPLIT_NAMES, Part, Raw, split_of
+from epochal.data.sources.types import SPLIT_NAMES, Context, RawDataset, RawSplit, Reader, split_of
 from epochal.data.table import Column
 from epochal.errors import DataError, RecipeError, option
 
-READS = (*table_files.READS, "image_size", "color")
-
+_OPTIONS = (*table_files.OPTIONS, "image_size", "color")
 _MAX_JSON = 1 << 24
 _ROW = "row"
 
 
-def is_saved(folder: Path) -> bool:
-    """Whether `save_to_disk` wrote the folder."""
-    names = ("state.json", "dataset_info.json")
-    return (folder / "dataset_dict.json").is_file() or all((folder / name).is_file() for name in names)
+class SavedDataset(Reader):
+    """A folder that `save_to_disk` wrote."""
+
+    formats, kind, options = "what save_to_disk of datasets wrote", "a data set of Hugging Face", _OPTIONS
+
+    def matches(self, source: Any) -> bool:
+        names = ("state.json", "dataset_info.json")
+        return isinstance(source, Path) and (
+            (source / "dataset_dict.json").is_file() or all((source / name).is_file() for name in names)
+        )
+
+    def read(self, folder: Path, context: Context) -> RawDataset:
+        splits: dict[str, Path] = {"": folder}
+        if (folder / "dataset_dict.json").is_file():
+            names = _json(folder / "dataset_dict.json").get("splits")
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise DataError(f"{folder / 'dataset_dict.json'}: holds no list of splits; save the data set again")
+            splits = {name: folder / name for name in _known(names, str(folder))}
+        held: dict[str, tuple[Source, Any]] = {}
+        files: list[Path] = []
+        for name, place in splits.items():
+            state = _json(place / "state.json")
+            listed = state.get("_data_files")
+            paths = [one.get("filename") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+            if not paths or not all(isinstance(p, str) and Path(p).name == p and _is_there(place / p) for p in paths):
+                raise DataError(
+                    f"{place / 'state.json'}: names no data files that lie beside it ({str(paths)[:80]}); fetch the "
+                    f"whole folder, or save the data set again"
+                )
+            if state.get("_indices_data_files"):
+                raise DataError(
+                    f"{place / 'state.json'}: the rows have an index (an old form); save the data set again"
+                )
+            data_files = [place / str(path) for path in paths]
+            held[name] = (
+                Files(str(place), data_files, context.limit),
+                _json(place / "dataset_info.json").get("features"),
+            )
+            files += data_files
+        raw = _read(folder.name or str(folder), held, context)
+        return replace(raw, files=tuple(files))
+
+
+class DatasetObject(Reader):
+    """A Dataset or a DatasetDict, whichever rows and columns it shows; its format is not looked at."""
+
+    formats, kind, options = "", "a data set of Hugging Face", _OPTIONS
+
+    def matches(self, source: Any) -> bool:
+        return is_dataset(source)
+
+    def read(self, source: Any, context: Context) -> RawDataset:
+        several = (
+            {name: source[name] for name in _known(list(source), "datasets")} if isinstance(source, Mapping) else None
+        )
+        held: dict[str, tuple[Source, Any]] = {}
+        for name, one in (several or {"": source}).items():
+            indices = getattr(one, "_indices", None)
+            order = None if indices is None else np.asarray(indices.column(0)).astype(np.int64)
+            table = getattr(one.data, "table", one.data)
+            features = one.features.to_dict() if hasattr(one.features, "to_dict") else {}
+            held[name] = Held(f"datasets: {name}".removesuffix(": "), table, order, context.limit), features
+        return _read("datasets", held, context)
 
 
 def is_dataset(source: Any) -> bool:
-    """Whether an object is a Dataset, or a DatasetDict."""
     if isinstance(source, Mapping):
         return bool(source) and all(is_dataset(value) for value in source.values())
     return hasattr(source, "features") and hasattr(getattr(source, "data", None), "column_names")
-
-
-def read_saved(folder: Path, reading: Reading, limit: int, *, labelled: bool) -> Raw:
-    """What `save_to_disk` wrote. Raises DataError, with file and row, for anything that is not sound."""
-    splits: dict[str, Path] = {"": folder}
-    if (folder / "dataset_dict.json").is_file():
-        names = _json(folder / "dataset_dict.json").get("splits")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(f"{folder / 'dataset_dict.json'}: holds no list of splits; save the data set again")
-        splits = {name: folder / name for name in _known(names, str(folder))}
-    held: dict[str, tuple[Source, Any]] = {}
-    files: list[Path] = []
-    for name, place in splits.items():
-        state = _json(place / "state.json")
-        listed = state.get("_data_files")
-        paths = [one.get("filename") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-        if not paths or not all(isinstance(p, str) and Path(p).name == p and _is_there(place / p) for p in paths):
-            raise DataError(
-                f"{place / 'state.json'}: names no data files that lie beside it ({str(paths)[:80]}); fetch the whole "
-                f"folder, or save the data set again"
-            )
-        if state.get("_indices_data_files"):
-            raise DataError(f"{place / 'state.json'}: the rows have an index (an old form); save the data set again")
-        found = [place / str(path) for path in paths]
-        held[name] = Files(str(place), found, limit), _json(place / "dataset_info.json").get("features")
-        files += found
-    raw = _read(folder.name or str(folder), held, reading, labelled)
-    return replace(raw, files=tuple(files))
 
 
 def _is_there(path: Path) -> bool:
@@ -78,17 +107,17 @@ def _is_there(path: Path) -> bool:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(bytes(read_bytes(path, _MAX_JSON)))
+        value = json.loads(bytes(read_bytes(path, _MAX_JSON)))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is no JSON ({brief(error)[:80]}); fetch the folder again") from None
-    if not isinstance(told, dict):
-        raise DataError(f"{path}: holds {type(told).__name__}, expected an object; fetch the folder again")
-    return told
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: holds {type(value).__name__}, expected an object; fetch the folder again")
+    return value
 
 
 def _known(names: Sequence[str], where: str) -> list[str]:
-    found = [split_of(name) for name in names]
-    if None in found or len(set(found)) < len(found) or not found:
+    splits_of = [split_of(name) for name in names]
+    if None in splits_of or len(set(splits_of)) < len(splits_of) or not splits_of:
         raise DataError(
             f"{where}: holds the splits {', '.join(str(name)[:40] for name in names[:8])}; expected {SPLIT_NAMES}, "
             f"each once at most: save those alone"
@@ -96,37 +125,25 @@ def _known(names: Sequence[str], where: str) -> list[str]:
     return list(names)
 
 
-def read_object(source: Any, reading: Reading, limit: int, *, labelled: bool) -> Raw:
-    """A Dataset or a DatasetDict, whichever rows and columns it shows; its format is not looked at."""
-    several = {name: source[name] for name in _known(list(source), "datasets")} if isinstance(source, Mapping) else None
-    held: dict[str, tuple[Source, Any]] = {}
-    for name, one in (several or {"": source}).items():
-        indices = getattr(one, "_indices", None)
-        order = None if indices is None else np.asarray(indices.column(0)).astype(np.int64)
-        table = getattr(one.data, "table", one.data)
-        features = one.features.to_dict() if hasattr(one.features, "to_dict") else {}
-        held[name] = Held(f"datasets: {name}".removesuffix(": "), table, order, limit), features
-    return _read("datasets", held, reading, labelled)
-
-
-def _read(name: str, held: Mapping[str, tuple[Source, Any]], reading: Reading, labelled: bool) -> Raw:
+def _read(name: str, held: Mapping[str, tuple[Source, Any]], context: Context) -> RawDataset:
+    reading, labelled = context.options, context.labelled
     if "" not in held and labelled and reading.split_column is not None:
         raise DataError(
             f"{name}: holds splits, and split_column={reading.split_column!r} names them again; leave it out"
         )
-    parted: dict[str, Part] = {}
+    parted: dict[str, RawSplit] = {}
     notes: dict[str, None] = {}
     dropped: tuple[str, ...] = ()
     for split, (source, features) in held.items():
-        found, told, dropped = _parts(source, features, reading, labelled)
-        parted |= {str(split_of(split)): found["train"]} if split else found
-        notes |= dict.fromkeys(told)
-    return Raw(name, parted, notes=tuple(notes), dropped=dropped)
+        split_of_source, said, dropped = _parts(source, features, reading, labelled)
+        parted |= {str(split_of(split)): split_of_source["train"]} if split else split_of_source
+        notes |= dict.fromkeys(said)
+    return RawDataset(name, parted, notes=tuple(notes), dropped=dropped)
 
 
 def _parts(
     source: Source, features: Any, reading: Reading, labelled: bool
-) -> tuple[dict[str, Part], list[str], tuple[str, ...]]:
+) -> tuple[dict[str, RawSplit], list[str], tuple[str, ...]]:
     """The rows of one source by split, what was inferred, and the columns that were left out."""
     where, notes = source.where, []
     classes = _classes(features)
@@ -136,12 +153,12 @@ def _parts(
     if reading.label is None and reading.labels is None and len(classes) == 1:
         reading = replace(reading, label=next(iter(classes)))
         notes.append(f"the labels are in column {reading.label!r}, the only one of classes")
-    found = roles.assign(outline["names"], reading, where, labelled=labelled)
-    for name in (*found.features, *found.told):
+    assigned = roles.assign(outline["names"], reading, where, labelled=labelled)
+    for name in (*assigned.features, *assigned.keys):
         _check_classes(classes.get(name, []), f"{where}: column {name!r}")
     kinds = dict(zip(outline["names"], outline["kinds"], strict=True))
     for kind in ("image", "array"):
-        columns = [name for name in found.features if kinds[name] == kind]
+        columns = [name for name in assigned.features if kinds[name] == kind]
         if len(columns) > 1:
             raise DataError(
                 f"{where}: columns {', '.join(map(repr, columns[:6]))} hold {kind}s; one of them can be the features: "
@@ -150,12 +167,12 @@ def _parts(
         if columns:
             if kind == "array":
                 _no_images(reading, where)
-            parted, notes = _of_one(source, columns[0], kind, found, classes, reading, notes)
-            return parted, [*notes, *roles.index_notes(found, where)], found.dropped
+            parted, notes = _of_one(source, columns[0], kind, assigned, classes, reading, notes)
+            return parted, [*notes, *roles.index_notes(assigned, where)], assigned.dropped
     _no_images(reading, where)
-    plain, where_kept = source.cells(found, classes)
-    raw = table_files.assembled(plain, found, source.place, where, declared=tuple(classes))
-    return dict(raw.splits), [*notes, *raw.notes, *where_kept], found.dropped
+    plain, where_kept = source.cells(assigned, classes)
+    raw = table_files.assembled(plain, assigned, source.place, where, declared=tuple(classes))
+    return dict(raw.splits), [*notes, *raw.notes, *where_kept], assigned.dropped
 
 
 def _no_images(reading: Reading, where: str) -> None:
@@ -166,7 +183,7 @@ def _no_images(reading: Reading, where: str) -> None:
 
 
 def _check_classes(names: Sequence[str], where: str) -> None:
-    """Names of classes are taken as they are. Raises DataError for one that is there twice, or ends in NUL."""
+    """Raise DataError for a name of a class that occurs twice, or ends in NUL: names stay as they are."""
     seen: dict[str, int] = {}
     for place, name in enumerate(names):
         first = seen.setdefault(name, place)
@@ -193,21 +210,20 @@ def _of_one(
     source: Source,
     column: str,
     kind: str,
-    found: Roles,
+    assigned: Roles,
     classes: Mapping[str, list[str]],
     reading: Reading,
     notes: list[str],
-) -> tuple[dict[str, Part], list[str]]:
-    """Features from one column, of images or of arrays."""
-    others = [name for name in found.features if name != column]
+) -> tuple[dict[str, RawSplit], list[str]]:
+    others = [name for name in assigned.features if name != column]
     if others and kind == "array":
         raise DataError(
             f"{source.where}: column {column!r} holds arrays, and {', '.join(map(repr, others[:6]))} cells besides; "
             f"features are one of the two: leave columns out with {option('drop')}"
         )
-    told = replace(found, features=(), categorical=())
-    cells, where_kept = source.cells(told, classes)
-    plain = {one[0]: replace(received(one)[1](), declared=one[0] in classes) for one in cells}
+    roles_of_keys = replace(assigned, features=(), categorical=())
+    cells, where_kept = source.cells(roles_of_keys, classes)
+    keys = {info.name: replace(as_key(info, joined(chunks)), declared=info.name in classes) for info, chunks in cells}
     if kind == "image":
         x, done = source.images(column, reading)
         notes += [*done, *([f"left out beside the images: {', '.join(others[:8])}"] if others else [])]
@@ -216,7 +232,7 @@ def _of_one(
         notes += done
     notes += where_kept
     rows = Column("number", np.arange(len(x), dtype=np.float64))
-    split, skipped = splits.parts({_ROW: rows}, plain, replace(told, features=(_ROW,)), source.place)
+    split, skipped = splits.parts({_ROW: rows}, keys, replace(roles_of_keys, features=(_ROW,)), source.place)
     notes += skipped
     if len(split) == 1 and not skipped:
         return {name: replace(part, x=x) for name, part in split.items()}, notes
@@ -226,9 +242,9 @@ def _of_one(
 
 def _classes(features: Any) -> dict[str, list[str]]:
     """The names of the classes, by column. Features of another form say nothing."""
-    found = {}
-    for name, told in features.items() if isinstance(features, dict) else ():
-        names = told.get("names") if isinstance(told, dict) and told.get("_type") == "ClassLabel" else None
+    classes = {}
+    for name, feature in features.items() if isinstance(features, dict) else ():
+        names = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
         if isinstance(names, list) and names and all(isinstance(one, str) for one in names):
-            found[name] = names
-    return found
+            classes[name] = names
+    return classes

@@ -1,14 +1,15 @@
-"""Arrow streams in files, read in processes of their own: what `arrow_rows` says of their columns."""
+"""Arrow streams in files, read in child processes: see `arrow_columns`."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from epochal.data.column_file import Writer
+from epochal.data.column_file import ColumnWriter
 from epochal.data.sources.files import TooLarge, brief
 from epochal.data.sources.huggingface.arrow_columns import array_pieces, arrays, cells, encoded, kind
 from epochal.data.sources.images.decoder import answer, decode
+from epochal.data.sources.tables import arrow_tables
+from epochal.data.sources.tables.arrow_tables import ArrowColumn
 from epochal.data.sources.tables.roles import Roles, check_names
 from epochal.errors import DataError, option
 from epochal.system.disk import Output
@@ -77,10 +78,10 @@ def opened(paths: Sequence[str], begin: int = 0, end: int | None = None) -> Iter
             _refuse(path, error)
 
 
-def decode_rows(asked: list[Any], paths: list[str], column: str, begin: int, end: int) -> dict[str, Any]:
+def decode_rows(spec: list[Any], paths: list[str], column: str, begin: int, end: int) -> dict[str, Any]:
     """Decode the images in some rows of a column of files, and answer as `pixels` does."""
     names, sources = zip(*encoded(opened(paths, begin, end), column), strict=True)
-    return answer(decode(asked, names, sources))
+    return answer(decode(spec, names, sources))
 
 
 def read_arrays(paths: list[str], column: str, limit: int, file: str = "", most: int = 0) -> Any:
@@ -115,21 +116,12 @@ def read_cells(
     file: str = "",
     size: int = 0,
 ) -> dict[str, Any]:
-    """The columns of cells that have a role, as `columnar_files.decode` answers."""
-    features, categorical, *told = roles
-    with Writer(Path(file), where, size) if file else nullcontext() as keep:
-        try:
-            grown = cells(
-                opened(paths),
-                Roles(tuple(features), *told, dropped=(), categorical=tuple(categorical)),
-                classes,
-                where,
-                limit,
-                keep,
-            )
-        except TooLarge as error:
-            return {"larger": str(error)}
-        columns = [column.plain(name) for name, column in grown.items()]
-        rows = [column.rows for column in grown.values()][:1]
-        starts, digest = (keep.starts, keep.digest) if keep else ([], "")
-        return {"columns": columns, "rows": rows, "names": [], "starts": starts, "index": [], "digest": digest}
+    """The columns of cells that have a role, in an `arrow_tables.answer`."""
+    features, categorical, *keys = roles
+
+    def read(writer: ColumnWriter | None) -> tuple[dict[str, ArrowColumn], dict[str, Any]]:
+        of = Roles(tuple(features), *keys, dropped=(), categorical=tuple(categorical))
+        columns = cells(opened(paths), of, classes, where, limit, writer)
+        return columns, {"rows": [column.rows for column in columns.values()][:1]}
+
+    return arrow_tables.answer(file, where, size, read)

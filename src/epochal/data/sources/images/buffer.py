@@ -4,20 +4,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from math import prod
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from epochal.data.rows import Rows, blocks, file_rows
+from epochal.data.rows import ROWS, Rows, blocks, entry_rows, file_rows
 from epochal.errors import DataError
-from epochal.system import disk_cache
 from epochal.system.aligned import frozen, zeros
 from epochal.system.disk import Output
-from epochal.system.disk_cache import Entry
+from epochal.system.disk_cache import Overflow
 
-FILE, _GREY = "rows", "grey"
+_GREY = "grey"
 
 
 def with_channels(x: np.ndarray, axes: int) -> np.ndarray:
@@ -25,44 +22,35 @@ def with_channels(x: np.ndarray, axes: int) -> np.ndarray:
     return np.repeat(x[..., None], 3, axis=3) if x.ndim < axes else x
 
 
-def stored(entry: Entry, shape: tuple[int, ...], dtype: np.dtype) -> Rows:
-    """The rows that an entry keeps. Raises DataError where it has gone."""
-    try:
-        return file_rows(entry.folder / FILE, shape, dtype)
-    except OSError as error:
-        raise DataError(f"{entry.folder}: cannot be read: {error.strerror or error}; try again") from None
-
-
-class Room:
+class ImageBuffer:
     """Rows of images that come in order, uint8; grey ones get three channels once one with colours comes.
 
     A context: what is not closed as a whole is removed.
     """
 
-    def __init__(self, rows: int, limit: int, told: Callable[[], Any] | None):
-        """Room for `rows` images; `told` makes the key of what is kept, it is asked for where that is needed."""
-        self.rows, self.limit, self._told = rows, limit, told
+    def __init__(self, rows: int, limit: int, key: Callable[[], Any] | None):
+        """Room for `rows` images; `key` tells them from all others, and is called where they go to a file."""
+        self.rows, self.limit, self._key = rows, limit, key
         self.done, self.end = Counter[str](), 0
         self._x: np.ndarray[Any, Any] = np.empty((0, 0, 0), np.uint8)
         self._stack = ExitStack()
-        self._entry: Entry | None = None
+        self._overflow: Overflow | None = None
         self._output: Output | None = None
-        self._making: disk_cache.Making | None = None
         self._shape: tuple[int, ...] = ()
         self._state: Any = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None):
+    def __exit__(self, *error: object) -> None:
         self._stack.close()
 
     def add(self, answer: Mapping[str, Any]) -> bool:
         """More images; whether nothing more is needed, as all are in the cache already. Raises DataError."""
         x = answer["x"]
-        if self._entry is None and (not self._shape or x.ndim > 1 + len(self._shape)):
+        if not self._shape or x.ndim > 1 + len(self._shape):
             self._widen(x.shape[1:])
-        if self._entry:
+        if self._overflow and self._overflow.entry:
             return True
         x = with_channels(x, 1 + len(self._shape))
         if self._output:
@@ -75,37 +63,35 @@ class Room:
 
     def closed(self) -> tuple[Rows, Counter[str], list[str]]:
         """All rows, what was done to how many, and a note where they are kept."""
-        if self._making and self._entry is None:
-            assert self._output
+        if self._overflow is None:
+            return frozen(self._x), self.done, []
+        if self._output and self._overflow.entry is None:
             self._output.close()
-            if self._state != self._told_now():
-                raise DataError(f"{self._making.folder}: the images have changed while they were read; begin again")
-            told = {"shape": [self.rows, *self._shape], "done": dict(self.done)}
-            self._entry = self._making.publish(told, {FILE: self._output.digest})
-        if self._entry:
-            told = self._entry.told
-            x = stored(self._entry, tuple(told["shape"]), np.dtype(np.uint8))
-            return x, Counter(told["done"]), [self._entry.note("the images take", self.limit)]
-        return frozen(self._x), self.done, []
+            if self._key and self._state != self._key():
+                raise DataError(f"{self._overflow.folder}: the images have changed while they were read; begin again")
+            metadata = {"shape": [self.rows, *self._shape], "done": dict(self.done)}
+            self._overflow.commit(metadata, {ROWS: self._output.digest})
+        assert self._overflow.entry
+        metadata = self._overflow.entry.metadata
+        x = entry_rows(self._overflow.entry, metadata["shape"], np.uint8)
+        return x, Counter(metadata["done"]), self._overflow.notes("the images take")
 
     def _widen(self, shape: tuple[int, ...]) -> None:
         """Make room for images of a new shape, and bring those that are there already."""
         size = self.rows * prod(shape)
         before, self._shape = self._shape, shape
-        if self._told is None or size <= self.limit:
+        if self._key is None or size <= self.limit:
             room = zeros((self.rows, *shape), np.uint8)
             if self.end:  # they were grey
                 room[: self.end] = self._x[: self.end, ..., None]
             self._x = room
             return
-        if not self._making:
-            self._state = self._told_now()
-            key = disk_cache.key(["images", self._state])
-            self._entry = disk_cache.find(key)
-            if self._entry:
+        if self._overflow is None:
+            self._state = self._key()
+            self._overflow = self._stack.enter_context(Overflow(["images", self._state], self.limit))
+            if self._overflow.entry:
                 return
-            self._making = self._stack.enter_context(disk_cache.making(key))
-        place, grey = self._making.folder / FILE, self._making.folder / _GREY
+        place, grey = self._overflow.folder / ROWS, self._overflow.folder / _GREY
         old: Rows = self._x[: self.end]
         if self._output:
             self._output.close()
@@ -114,9 +100,5 @@ class Room:
         self._output = output = self._stack.enter_context(Output(place, size))
         for _, block in blocks(old) if self.end else ():
             output.write(with_channels(block, 1 + len(shape)))
-        Path(grey).unlink(missing_ok=True)
+        grey.unlink(missing_ok=True)
         self._x = np.empty((0, 0, 0), np.uint8)
-
-    def _told_now(self) -> Any:
-        assert self._told
-        return self._told()

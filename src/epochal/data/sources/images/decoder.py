@@ -1,7 +1,7 @@
-"""Encoded images as uint8 arrays, decoded by Pillow. Everything here but `Asked` runs in a process of its own.
+"""Encoded images as uint8 arrays, decoded by Pillow. All but `ImageSpec` runs in a child process.
 
 Of an animation the first frame counts. An image whose EXIF orientation is not upright is turned; one that is not opaque
-is laid on white. Images of 16 bits are refused: cutting them to 8 would lose what they were made for.
+is laid on white. Images of 16 bits are refused: cutting them to 8 would lose detail.
 """
 
 import io
@@ -41,7 +41,7 @@ _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 
 @dataclass(frozen=True)
-class Asked:
+class ImageSpec:
     """What all images of a data set are to become, and what they may take."""
 
     rows: int
@@ -49,10 +49,10 @@ class Asked:
     size: tuple[int, int] | None = None
     color: Color = "auto"
     first: tuple[str, int, int] | None = None  # an image, its height and width; the others must have them too
-    kept: bool = False  # rows that take more than the limit go to a file
+    may_overflow: bool = False  # rows that take more than the limit go to a file
 
     @classmethod
-    def of(cls, reading: Reading, rows: int, limit: int) -> "Asked":
+    def of(cls, reading: Reading, rows: int, limit: int) -> "ImageSpec":
         """As `reading` says. Raises RecipeError where its size is none."""
         return cls(rows, limit, None if reading.image_size is None else _size(reading.image_size), reading.color)
 
@@ -62,23 +62,22 @@ class Asked:
         return min(MAX_PIXELS, max(1, self.limit // 4))
 
     def plain(self) -> list[Any]:
-        """The fields as plain values, for another process."""
         return list(astuple(self))
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]{1,9})[x×]([0-9]{1,9})", str(text).strip().lower())
-    height, width = (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.fullmatch(r"([0-9]{1,9})[x×]([0-9]{1,9})", str(text).strip().lower())
+    height, width = (int(match[1]), int(match[2])) if match else (0, 0)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise RecipeError(f"size: must be height x width, like 32x32, each from 1 to {MAX_SIDE:,}, got {text!r}")
     return height, width
 
 
 @dataclass
-class Pixels:
+class ImageDecoder:
     """Images in order as they are decoded, and a count of what was done to them."""
 
-    asked: Asked
+    spec: ImageSpec
     x: list[np.ndarray] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
 
@@ -95,20 +94,20 @@ class Pixels:
         except Exception as error:  # decoders raise whatever comes to them on damaged bytes
             raise DataError(f"{name}: {_told(error, source)}") from None
         height, width = x.shape[:2]
-        if self.asked.first is None:
-            self.asked = replace(self.asked, first=(name, height, width))
-        before, *shape = self.asked.first or (name, height, width)
+        if self.spec.first is None:
+            self.spec = replace(self.spec, first=(name, height, width))
+        before, *shape = self.spec.first or (name, height, width)
         if [height, width] != shape:
             raise DataError(
                 f"{name}: has {height}×{width} pixels (height × width), but {before} has {shape[0]}×{shape[1]}; all "
-                f"must have one size: resize them with {option('size', f'{shape[0]}x{shape[1]}')}, or another"
+                f"must have one size: resize them with {option('image_size', f'{shape[0]}x{shape[1]}')}, or another"
             )
-        total, limit = format_bytes(x.nbytes * self.asked.rows), format_bytes(self.asked.limit)
-        if x.nbytes * self.asked.rows > self.asked.limit and not self.asked.kept:
+        total, limit = format_bytes(x.nbytes * self.spec.rows), format_bytes(self.spec.limit)
+        if x.nbytes * self.spec.rows > self.spec.limit and not self.spec.may_overflow:
             raise DataError(
-                f"{name}: has {height}×{width} pixels of {x.nbytes // height // width} bytes, and {self.asked.rows:,} "
+                f"{name}: has {height}×{width} pixels of {x.nbytes // height // width} bytes, and {self.spec.rows:,} "
                 f"such images take {total}, more than {limit}, the memory granted for reading; "
-                f"make them smaller with {option('size')}, or grant more with {option('host_memory')}"
+                f"make them smaller with {option('image_size')}, or grant more with {option('host_memory')}"
             )
         self.x.append(x)
 
@@ -119,9 +118,9 @@ class Pixels:
             raise DataError(f"{name}: byte 0: the image is empty; fetch or write it again")
         with Image.open(source if isinstance(source, str) else io.BytesIO(source), formats=FORMATS) as image:
             width, height = image.size
-            if width * height > self.asked.most_pixels:
+            if width * height > self.spec.most_pixels:
                 raise DataError(
-                    f"{name}: its header declares {height:,}×{width:,} pixels, more than {self.asked.most_pixels:,}; "
+                    f"{name}: its header declares {height:,}×{width:,} pixels, more than {self.spec.most_pixels:,}; "
                     f"it is damaged, or make it smaller (at most {MAX_PIXELS:,} pixels, and a quarter of the bytes of "
                     f"{option('host_memory')})"
                 )
@@ -140,12 +139,12 @@ class Pixels:
     def _drawn(self, image: Any) -> np.ndarray:
         from PIL import Image
 
-        size = self.asked.size
+        size = self.spec.size
         if size:
             image.draft(None, (2 * max(size), 2 * max(size)))  # a large JPEG is decoded at a half, quarter or eighth
         image.load()
         turn = _TURNS.get(_orientation(image))
-        grey = self.asked.color == "grey" or (self.asked.color == "auto" and _is_grey(image))
+        grey = self.spec.color == "grey" or (self.spec.color == "auto" and _is_grey(image))
         if image.has_transparency_data:
             image = self._on_white(image.convert("RGBA"))
         image = image.convert("L" if grey else "RGB")
@@ -176,13 +175,13 @@ class Pixels:
         return out
 
 
-def decode(asked: list[Any], names: Iterable[str], sources: Iterable[str | bytes | memoryview]) -> Pixels:
+def decode(spec: list[Any], names: Iterable[str], sources: Iterable[str | bytes | memoryview]) -> ImageDecoder:
     """Decode files or bytes of files, in order. Raises DataError at the first that cannot be."""
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  the others are found without
 
-    rows, limit, size, color, first, kept = asked
+    rows, limit, size, color, first, may_overflow = spec
     Image.MAX_IMAGE_PIXELS = None  # the limits here are stricter
-    pixels = Pixels(Asked(rows, limit, size and tuple(size), color, first and tuple(first), kept))
+    pixels = ImageDecoder(ImageSpec(rows, limit, size and tuple(size), color, first and tuple(first), may_overflow))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, source in zip(names, sources, strict=True):
@@ -190,14 +189,13 @@ def decode(asked: list[Any], names: Iterable[str], sources: Iterable[str | bytes
     return pixels
 
 
-def answer(pixels: Pixels) -> dict[str, Any]:
+def answer(pixels: ImageDecoder) -> dict[str, Any]:
     """The array, what was done to how many, and the first image with the height and width that all have."""
-    return {"x": pixels.stacked(), "done": dict(pixels.done), "first": pixels.asked.first}
+    return {"x": pixels.stacked(), "done": dict(pixels.done), "first": pixels.spec.first}
 
 
-def decode_files(asked: list[Any], paths: list[str]) -> dict[str, Any]:
-    """Decode the files `paths`, and answer."""
-    return answer(decode(asked, [escaped(path, MAX_PATH) for path in paths], paths))
+def decode_files(spec: list[Any], paths: list[str]) -> dict[str, Any]:
+    return answer(decode(spec, [escaped(path, MAX_PATH) for path in paths], paths))
 
 
 def _told(error: Exception, source: str | bytes | memoryview) -> str:

@@ -8,20 +8,18 @@ folder/1.png                           no labels: to predict, or with labels=…
 import os
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from epochal.data.options import Reading
-from epochal.data.sources.images.decoder import MAX_PATH, SUFFIXES, Asked, decode_files
+from epochal.data.sources.images.decoder import MAX_PATH, SUFFIXES, ImageSpec, decode_files
 from epochal.data.sources.images.workers import decoded
-from epochal.data.sources.types import SPLIT_NAMES, Part, Raw, split_of
-from epochal.errors import DataError, escaped, option
+from epochal.data.sources.types import SPLIT_NAMES, SPLITS, Context, RawDataset, RawSplit, Reader, split_of
+from epochal.errors import DataError, escaped, option, reading
 from epochal.system import disk_cache
 
 MAX_FILES = 2_000_000
 MAX_CLASSES = 100_000
-READS = ("labels", "image_size", "color")
 
 _JUNK = {"thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}  # beside hidden files: what file managers leave
 
@@ -31,7 +29,40 @@ class _Folder(NamedTuple):
     images: list[str]
 
 
-def is_folder(folder: Path) -> bool:
+class ImageFolder(Reader):
+    """A folder of images, rows in the order of their paths; labels are the names of the class folders, as text."""
+
+    formats, kind, options = (
+        "folders of images (a sub-folder a class)",
+        "a folder of images",
+        ("labels", "image_size", "color"),
+    )
+
+    def matches(self, source: Any) -> bool:
+        return isinstance(source, Path) and source.is_dir() and _is_folder(source)
+
+    def read(self, folder: Path, context: Context) -> RawDataset:
+        files = _files(folder, context.labelled and context.options.labels is None)
+        paths = [path for of_class in files.values() for _, group in of_class for path in group]
+
+        def place(rows: range) -> str:
+            first = escaped(paths[rows.start], MAX_PATH)
+            return first if len(rows) == 1 else f"{folder}: {len(rows):,} images from {Path(first).name}"
+
+        spec = ImageSpec.of(context.options, len(paths), context.limit)
+        decode = decode_files, lambda rows: [paths[rows.start : rows.stop]]
+        x, notes = decoded(spec, decode, place, lambda: disk_cache.digest(paths))
+        splits, begin = {}, 0
+        for split, of_class in files.items():
+            counts = [len(group) for _, group in of_class]
+            names = [name for name, _ in of_class if name is not None]
+            y = np.repeat(np.array(names), counts) if context.labelled and names else None
+            splits[split] = RawSplit(x[begin : begin + sum(counts)], y)
+            begin += sum(counts)
+        return RawDataset(folder.name or str(folder), splits, (folder,), notes=tuple(notes))
+
+
+def _is_folder(folder: Path) -> bool:
     """Whether `folder` holds images, itself or at most two levels below, going by the names of its first files."""
     levels = [folder]
     for _ in range(3):
@@ -39,46 +70,24 @@ def is_folder(folder: Path) -> bool:
         for place in levels[:8]:
             try:
                 with os.scandir(place) as entries:
-                    found = list(islice(entries, 1_000))
+                    first = list(islice(entries, 1_000))
             except OSError:
                 continue
-            if any(_is_image(entry.name) for entry in found):
+            if any(_is_image(entry.name) for entry in first):
                 return True
-            below += sorted(Path(e.path) for e in found if not _is_junk(e.name) and e.is_dir())
+            below += sorted(Path(e.path) for e in first if not _is_junk(e.name) and e.is_dir())
         levels = below
     return False
-
-
-def read_folder(folder: Path, reading: Reading, limit: int, *, labelled: bool) -> Raw:
-    """The images of a folder, rows in the order of their paths; labels are the names of the class folders, as text."""
-    files = _files(folder, labelled and reading.labels is None)
-    paths = [path for of_class in files.values() for _, group in of_class for path in group]
-
-    def place(rows: range) -> str:
-        first = escaped(paths[rows.start], MAX_PATH)
-        return first if len(rows) == 1 else f"{folder}: {len(rows):,} images from {Path(first).name}"
-
-    asked = Asked.of(reading, len(paths), limit)
-    decode = decode_files, lambda rows: [paths[rows.start : rows.stop]]
-    x, notes = decoded(asked, decode, place, lambda: disk_cache.digest(paths))
-    splits, begin = {}, 0
-    for split, of_class in files.items():
-        counts = [len(group) for _, group in of_class]
-        names = [name for name, _ in of_class if name is not None]
-        y = np.repeat(np.array(names), counts) if labelled and names else None
-        splits[split] = Part(x[begin : begin + sum(counts)], y)
-        begin += sum(counts)
-    return Raw(folder.name or str(folder), splits, (folder,), notes=tuple(notes))
 
 
 def _files(folder: Path, labelled: bool) -> dict[str, list[tuple[str | None, list[str]]]]:
     """The files of each class (None: no class) of each split. Raises DataError where the folder has another form."""
     top = _listed(folder)
-    found = {path: split_of(path.name) for path in top.folders}
-    if not top.folders or not (all(found.values()) or "train" in found.values()):
+    split_by_path = {path: split_of(path.name) for path in top.folders}
+    if not top.folders or not (all(split_by_path.values()) or "train" in split_by_path.values()):
         return {"train": _classes(folder, top, labelled)}
     places: dict[str, Path] = {}
-    for path, split in found.items():
+    for path, split in split_by_path.items():
         if split is None or split in places or top.images:
             other = Path(top.images[0]) if top.images else path
             raise DataError(
@@ -86,11 +95,7 @@ def _files(folder: Path, labelled: bool) -> dict[str, list[tuple[str | None, lis
                 f"them; expected {SPLIT_NAMES}, each once: move the rest out"
             )
         places[split] = path
-    files = {
-        split: _classes(places[split], _listed(places[split]), labelled)
-        for split in ("train", "valid", "test")
-        if split in places
-    }
+    files = {split: _classes(places[split], _listed(places[split]), labelled) for split in SPLITS if split in places}
     known = {name for name, _ in files.get("train", [])}
     for split, of_class in files.items():
         for name, _ in of_class:
@@ -140,29 +145,27 @@ def _classes(folder: Path, listed: _Folder, labelled: bool) -> list[tuple[str | 
 
 def _listed(folder: Path) -> _Folder:
     """The folders and the images in `folder`, each sorted by name. Raises DataError for any other file but junk."""
-    found = _Folder([], [])
-    try:
-        with os.scandir(folder) as entries:
-            for count, entry in enumerate(entries):
-                _bounded(folder, count)
-                if _is_junk(entry.name):
-                    continue
-                if entry.is_dir():
-                    found.folders.append(Path(entry.path))
-                elif _is_image(entry.name) and entry.is_file():
-                    found.images.append(entry.path)
-                else:
-                    what = "no file that can be read (a broken link?)" if _is_image(entry.name) else "no image"
-                    raise DataError(
-                        f"{entry.path}: is {what}; a folder of images holds {', '.join(sorted(SUFFIXES))} alone: move "
-                        f"it out"
-                    )
-    except OSError as error:
-        place = error.filename or folder
-        raise DataError(f"{place}: cannot be read: {error.strerror}; check its path and permissions") from None
-    found.folders.sort()
-    found.images.sort()
-    return found
+    content = _Folder([], [])
+    with reading(folder), os.scandir(folder) as entries:
+        for count, entry in enumerate(entries):
+            _bounded(folder, count)
+            if _is_junk(entry.name):
+                continue
+            with reading(entry.path):
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            if is_folder:
+                content.folders.append(Path(entry.path))
+            elif is_file and _is_image(entry.name):
+                content.images.append(entry.path)
+            else:
+                what = "no file that can be read (a broken link?)" if _is_image(entry.name) else "no image"
+                raise DataError(
+                    f"{entry.path}: is {what}; a folder of images holds {', '.join(sorted(SUFFIXES))} alone: move "
+                    f"it out"
+                )
+    content.folders.sort()
+    content.images.sort()
+    return content
 
 
 def _bounded(folder: Path, count: int) -> int:

@@ -39,12 +39,10 @@ class Rules:
 
     @classmethod
     def of(cls, reading: Reading) -> "Rules":
-        """As `reading` says."""
         decimal = reading.decimal or ("," if reading.thousands == "." else ".")
         return cls(decimal, reading.thousands or "", tuple(words(reading.missing)), reading.known_missing)
 
     def plain(self) -> list[Any]:
-        """The fields as plain values."""
         return [self.decimal, self.thousands, list(self.missing), self.known]
 
     @cached_property
@@ -74,7 +72,6 @@ class Rules:
         return self.is_missing(cell) or cell.lower() in _BOOLEANS or self.number(cell) is not None
 
     def number(self, cell: str) -> float | None:
-        """The number in a cell, None where it is none."""
         if self._number is not None and cell.lower().lstrip("+-") not in _INFINITE:
             if not self._number.fullmatch(cell):
                 return None
@@ -90,14 +87,14 @@ class Rules:
     def numbers(self, cells: Sequence[str]) -> tuple[np.ndarray, int] | None:
         """The cells as numbers, NaN where one is missing, and how many are so by `?` or `-`; None where one is text."""
         for absent in self._passes:
-            told = [cell for cell in cells if cell not in absent] if absent else cells
-            joined = "\n".join(told)
+            present = [cell for cell in cells if cell not in absent] if absent else cells
+            joined = "\n".join(present)
             if joined.isascii() and not joined.encode().translate(None, _OF_NUMBERS):
                 try:
-                    if told is cells:
+                    if present is cells:
                         return np.fromiter(map(float, cells), np.float64, len(cells)), 0
-                    found = (np.nan if cell in absent else float(cell) for cell in cells)
-                    return np.fromiter(found, np.float64, len(cells)), 0
+                    values = (np.nan if cell in absent else float(cell) for cell in cells)
+                    return np.fromiter(values, np.float64, len(cells)), 0
                 except ValueError:
                     continue  # some are empty, or texts such as 1-2
         out, unsure = np.empty(len(cells)), 0

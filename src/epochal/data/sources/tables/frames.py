@@ -11,15 +11,14 @@ from epochal.data.options import Reading
 from epochal.data.sources.arrays.pairs import as_array, by_split
 from epochal.data.sources.files import brief
 from epochal.data.sources.tables import roles, splits
-from epochal.data.sources.tables.columnar import grow
+from epochal.data.sources.tables.arrow_tables import grow
 from epochal.data.sources.tables.parquet import index_of
-from epochal.data.sources.tables.splits import Told
-from epochal.data.sources.tables.table_files import READS, assembled
-from epochal.data.sources.types import Part, Raw
+from epochal.data.sources.tables.splits import KeyColumn
+from epochal.data.sources.tables.table_files import OPTIONS, assembled
+from epochal.data.sources.types import SPLITS, Context, RawDataset, RawSplit, Reader
 from epochal.errors import DataError
 
-READS_PAIR = ("drop", "categorical", "skip_unlabelled")
-_SPLITS = ("train", "valid", "test")
+_OF_PAIR = ("drop", "categorical", "skip_unlabelled")
 
 
 def is_frame(value: Any) -> bool:
@@ -36,8 +35,22 @@ def is_bunch(value: Any) -> bool:
     return isinstance(value, Mapping) and {"data", "target"} <= set(value)
 
 
+class Frames(Reader):
+    """A frame, a Bunch, or some of them, alone or with labels."""
+
+    formats, kind, options = "", "a data frame", None  # what it has a use for depends on its form
+
+    def matches(self, source: Any) -> bool:
+        return holds_frames(source)
+
+    def read(self, source: Any, context: Context) -> RawDataset:
+        kind, options = _form(source, context.options)
+        context.check(options, "the source", kind)
+        return read(source, context.options, context.limit, labelled=context.labelled)
+
+
 def holds_frames(source: Any) -> bool:
-    """Whether `read` knows the form of `source`: a frame, a Bunch, or some of them, alone or with labels."""
+    """Whether `source` is a frame, a Bunch, or some of them, alone or with labels."""
     if isinstance(source, Mapping):
         return is_bunch(source) or any(map(_is_one, source.values()))
     return _is_one(source) or (isinstance(source, (tuple, list)) and any(map(_is_one, source)))
@@ -47,16 +60,16 @@ def _is_one(value: Any) -> bool:
     return is_frame(value) or (isinstance(value, (tuple, list)) and len(value) == 2 and is_frame(value[0]))
 
 
-def reads(source: Any, reading: Reading) -> tuple[str, tuple[str, ...]]:
+def _form(source: Any, reading: Reading) -> tuple[str, tuple[str, ...]]:
     """What `source` is called in messages, and the fields of `reading` that it has a use for."""
     values = list(source.values()) if isinstance(source, Mapping) and not is_bunch(source) else [source]
     if not isinstance(source, Mapping) and not is_frame(source) and not _is_pair(source, reading):
         values = list(source)
     if any(map(is_frame, values)):
-        return "a data frame", READS
+        return "a data frame", OPTIONS
     if is_bunch(source) and not is_frame(source["data"]):
         return "arrays", ()
-    return "a pair of a frame and its labels", READS_PAIR
+    return "a pair of a frame and its labels", _OF_PAIR
 
 
 def _is_pair(source: Any, reading: Reading) -> bool:
@@ -64,7 +77,7 @@ def _is_pair(source: Any, reading: Reading) -> bool:
     return _is_one(source) and not is_frame(source) and (reading.label is None or not is_frame(source[1]))
 
 
-def read(source: Any, reading: Reading, limit: int, *, labelled: bool) -> Raw:
+def read(source: Any, reading: Reading, limit: int, *, labelled: bool) -> RawDataset:
     """The splits of a frame, of a pair (features, labels), of a mapping of train, valid, test to these, or of a Bunch.
 
     Raises DataError where the form or a column cannot be used.
@@ -76,8 +89,8 @@ def read(source: Any, reading: Reading, limit: int, *, labelled: bool) -> Raw:
     elif is_frame(source) or _is_pair(source, reading):
         return _one(source, reading, limit, labelled, "frame")
     else:
-        named = dict(zip({2: ("train", "test"), 3: _SPLITS}.get(len(source), ()), source, strict=False))
-    unknown = next((name for name in named if name not in _SPLITS), None)
+        named = dict(zip({2: ("train", "test"), 3: SPLITS}.get(len(source), ()), source, strict=False))
+    unknown = next((name for name in named if name not in SPLITS), None)
     if unknown is not None or not named:
         what = f"a mapping with {unknown!r}" if named else f"{len(source)} of them"
         raise DataError(f"frames: got {what}; give one, or train and test, or train, valid and test")
@@ -88,10 +101,10 @@ def read(source: Any, reading: Reading, limit: int, *, labelled: bool) -> Raw:
             raise DataError(f"frame {name!r}: holds {parts} by its split column; give one frame, or no such column")
     notes = tuple(dict.fromkeys(note for raw in raws.values() for note in raw.notes))
     dropped = next(iter(raws.values())).dropped
-    return Raw("frames", {name: raw.splits["train"] for name, raw in raws.items()}, notes=notes, dropped=dropped)
+    return RawDataset("frames", {name: raw.splits["train"] for name, raw in raws.items()}, notes=notes, dropped=dropped)
 
 
-def _one(value: Any, reading: Reading, limit: int, labelled: bool, where: str) -> Raw:
+def _one(value: Any, reading: Reading, limit: int, labelled: bool, where: str) -> RawDataset:
     """One frame that holds its labels, or a pair of features and labels."""
     if not _is_one(value):
         raise DataError(f"{where}: got {type(value).__name__}; give a frame, or a pair of a frame and its labels")
@@ -100,7 +113,7 @@ def _one(value: Any, reading: Reading, limit: int, labelled: bool, where: str) -
     return _pair(value[0], value[1], reading, limit, where)
 
 
-def _pair(x: Any, y: Any, reading: Reading, limit: int, where: str) -> Raw:
+def _pair(x: Any, y: Any, reading: Reading, limit: int, where: str) -> RawDataset:
     raw = _frame(x, replace(reading, label=None), limit, False, where)
     y = as_array(y.to_numpy() if hasattr(y, "to_numpy") else y, f"{where}: labels")
     y = y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
@@ -109,7 +122,7 @@ def _pair(x: Any, y: Any, reading: Reading, limit: int, where: str) -> Raw:
         rows = np.flatnonzero(~absent)
         table, y = table[rows], y[rows]
         notes = (*notes, f"{where}: {int(absent.sum()):,} of {len(absent):,} rows have no label, and are left out")
-    return replace(raw, splits={"train": Part(table, _as_text(y, where))}, notes=notes)
+    return replace(raw, splits={"train": RawSplit(table, _as_text(y, where))}, notes=notes)
 
 
 def _absent(y: np.ndarray) -> np.ndarray:
@@ -130,18 +143,18 @@ def _as_text(y: np.ndarray, where: str) -> np.ndarray:
     if y.dtype.kind == "O" and all(isinstance(value, (str, bool, int, np.generic)) for value in y.tolist()):
         texts = {text: code for code, text in enumerate(dict.fromkeys(str(value) for value in y.tolist()))}
         codes = np.array([texts[str(value)] for value in y.tolist()], np.int64)
-        return splits.labels(Told(codes, list(texts)), "labels", place) if y.ndim == 1 else y
+        return splits.labels(KeyColumn(codes, list(texts)), "labels", place) if y.ndim == 1 else y
     if y.ndim != 1 or y.dtype.kind not in "biufU":
         return y  # refused later, with the shape or the row
     if y.dtype.kind in "bU":
         texts, codes = np.unique(y.astype(str), return_inverse=True)
-        told = Told(codes, texts.tolist())
+        column = KeyColumn(codes, texts.tolist())
     else:
-        told = Told(y)
-    return splits.labels(told, "labels", place)
+        column = KeyColumn(y)
+    return splits.labels(column, "labels", place)
 
 
-def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str) -> Raw:
+def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str) -> RawDataset:
     import pyarrow as pa
 
     try:
@@ -149,8 +162,8 @@ def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str)
             simplefilter("ignore")  # pandas says that names of columns which are no text become text
             reader = pa.RecordBatchReader.from_stream(frame)
         names = reader.schema.names
-        found = roles.assign(names, reading, where, labelled=labelled, index=index_of(reader.schema))
-        grown = grow(reader.schema, iter(reader), found, where, limit)
+        assigned = roles.assign(names, reading, where, labelled=labelled, index=index_of(reader.schema))
+        grown = grow(reader.schema, iter(reader), assigned, where, limit)
     except DataError:
         raise
     except Exception as error:  # whatever another library raises when it hands its columns over
@@ -158,11 +171,14 @@ def _frame(frame: Any, reading: Reading, limit: int, labelled: bool, where: str)
             f"{where}: its columns cannot be taken over: {brief(error)[:200]}; give every column values of one kind"
         ) from None
     return assembled(
-        [column.plain(name) for name, column in grown.items()], found, lambda row: f"{where}: row {row:,}", where
+        [(column.info(name), column.chunks) for name, column in grown.items()],
+        assigned,
+        lambda row: f"{where}: row {row:,}",
+        where,
     )
 
 
-def _bunch(source: Mapping[str, Any], reading: Reading, limit: int, labelled: bool) -> Raw:
+def _bunch(source: Mapping[str, Any], reading: Reading, limit: int, labelled: bool) -> RawDataset:
     """scikit-learn's data sets: `target_names`, where there are any, name the classes."""
     x, y = source["data"], source["target"]
     classes = source.get("target_names")
@@ -172,7 +188,7 @@ def _bunch(source: Mapping[str, Any], reading: Reading, limit: int, labelled: bo
         raise DataError(f"bunch: target_names: two classes are called {twice[:80]!r}; rename one of them")
     if not is_frame(x):
         named = names if names and numbers.dtype.kind in "iu" and len(names) == len(np.unique(numbers)) else None
-        return Raw("bunch", {"train": Part(as_array(x, "bunch: data"), numbers)}, classes=named)
+        return RawDataset("bunch", {"train": RawSplit(as_array(x, "bunch: data"), numbers)}, classes=named)
     if numbers.dtype.kind in "iu" and names and set(np.unique(numbers).tolist()) == set(range(len(names))):
         y = np.array(names)[numbers]
     return _pair(x, y, reading, limit, "bunch")

@@ -1,22 +1,21 @@
-"""Parquet and Arrow files, decoded in a process of their own (see `isolated`)."""
+"""Parquet and Arrow files, decoded in a child process (see `system.isolated`)."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from epochal.data.column_file import CELL_BYTES, Writer
+from epochal.data.column_file import CELL_BYTES, ColumnWriter
 from epochal.data.options import Reading
-from epochal.data.sources.files import PARQUET, TooLarge, brief
-from epochal.data.sources.tables.arrow_types import feature_kind
-from epochal.data.sources.tables.columnar import Grown, grow, move, too_much, unlike
+from epochal.data.sources.files import brief
+from epochal.data.sources.tables.arrow_tables import ArrowColumn, answer, feature_kind, grow, too_much, unlike
 from epochal.data.sources.tables.roles import assign
 from epochal.errors import DataError
 
+PARQUET = (".parquet", ".pq")
 _BATCH_ROWS = 1 << 16
 
 
@@ -29,29 +28,18 @@ def decode(
     file: str = "",
     size: int = 0,
 ) -> dict[str, Any]:
-    """The columns of Parquet or Arrow files of one schema, one after the other, as plain values. Raises DataError.
-
-    Where they take more than `limit` bytes, `larger` says so; with the name of a `file`, the cells go there. `size` is
-    what all files have.
-    """
+    """The columns of Parquet or Arrow files of one schema, one after the other: see `arrow_tables.answer`."""
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())
     given = {name: value for name, value in options.items() if name not in inherited}
     reading = Reading.from_dict(given).inheriting({name: options[name] for name in options if name in inherited})
-    with Writer(Path(file), paths[0], size) if file else nullcontext() as keep:
-        try:
-            schema, merged, rows = _merged(paths, reading, labelled, limit, keep)
-        except TooLarge as error:
-            return {"larger": str(error)}
-        if keep:
-            move(merged, keep)
-        columns = [column.plain(name) for name, column in merged.items()]
-        starts, digest = (keep.starts, keep.digest) if keep else ([], "")
-        return {
-            "columns": columns, "rows": rows, "names": schema.names, "starts": starts, "index": index_of(schema),
-            "digest": digest,
-        }  # fmt: skip
+
+    def read(writer: ColumnWriter | None) -> tuple[dict[str, ArrowColumn], dict[str, Any]]:
+        schema, columns, rows = _merged(paths, reading, labelled, limit, writer)
+        return columns, {"rows": rows, "names": schema.names, "index": index_of(schema)}
+
+    return answer(file, paths[0], size, read)
 
 
 def index_of(schema: Any) -> list[str]:
@@ -69,34 +57,34 @@ def _categories_of(schema: Any) -> list[str]:
 
 def _of_pandas(schema: Any, key: str) -> list[Any]:
     try:
-        told = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))[key]
+        value = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))[key]
     except (ValueError, TypeError, KeyError, RecursionError):  # none of pandas, or damaged
         return []
-    return told if isinstance(told, list) else []
+    return value if isinstance(value, list) else []
 
 
 def _merged(
-    paths: list[str], reading: Reading, labelled: bool, limit: int, keep: Writer | None
-) -> tuple[Any, dict[str, Grown], list[int]]:
+    paths: list[str], reading: Reading, labelled: bool, limit: int, writer: ColumnWriter | None
+) -> tuple[Any, dict[str, ArrowColumn], list[int]]:
     """The schema of the first file, the columns that have a role, and the rows of each file."""
     import pyarrow as pa
 
     first: Any = None
-    merged: dict[str, Grown] = {}
+    merged: dict[str, ArrowColumn] = {}
     ends = [0]
     for path in paths:
         try:
-            schema, batches, count = _opened(path, limit if keep else 0)
+            schema, batches, count = _opened(path, limit if writer else 0)
             first = first or (path, schema)
             roles = assign(schema.names, reading, path, labelled=labelled, index=index_of(first[1]))
             declared = [name for name in _categories_of(first[1]) if name in roles.features]
             roles = replace(roles, categorical=(*roles.categorical, *declared))
             _same_columns(first[0], first[1], path, schema, roles.categorical)
-            if count is not None and keep:
-                keep.check(count, len(roles.features))
+            if count is not None and writer:
+                writer.check(count, len(roles.features))
             elif count is not None and count * 4 * len(roles.features) > limit:
-                too_much(path, limit)
-            merged = grow(schema, batches, roles, path, limit, merged, keep)
+                raise too_much(path, limit)
+            merged = grow(schema, batches, roles, path, limit, merged, writer)
         except (DataError, MemoryError):
             raise
         except (pa.ArrowException, OSError, ValueError, OverflowError, TypeError, KeyError, IndexError) as error:
@@ -106,8 +94,8 @@ def _merged(
 
 
 def _opened(path: str, sparing: int) -> tuple[Any, Iterator[Any], int | None]:
-    """Schema, record batches, and the number of rows where the file tells it; small batches where memory is `sparing`,
-    of so many bytes.
+    """Schema, record batches, and the number of rows where the file declares it. `sparing`: the bytes of memory, where
+    batches must be small.
     """
     import pyarrow as pa
 
@@ -155,15 +143,15 @@ def _same_columns(path: str, schema: Any, other: str, others: Any, categorical: 
     for name in schema.names:
         kinds = [feature_kind(name, one.field(name).type, categorical) for one in (schema, others)]
         if kinds[0] != kinds[1] and "empty" not in kinds:
-            raise DataError(f"{other}: {unlike(name, kinds[1], path, kinds[0])}")
+            raise DataError(f"{other}: column {name!r} {unlike(kinds[1], path, kinds[0])}")
 
 
 def different(path: str, names: Sequence[str], other: str, others: Sequence[str]) -> str:
     """The message about files of one split whose columns differ."""
     lacks, extra = ([n for n in a if n not in b] for a, b in ((names, others), (others, names)))
     parts = [
-        f"{verb} {', '.join(map(repr, found[:5]))}"
-        for verb, found in (("lacks", lacks), ("has besides", extra))
-        if found
+        f"{verb} {', '.join(map(repr, columns[:5]))}"
+        for verb, columns in (("lacks", lacks), ("has besides", extra))
+        if columns
     ]
     return f"{other}: {' and '.join(parts)}, unlike {path}; files of one split must have the same columns"

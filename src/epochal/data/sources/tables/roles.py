@@ -33,7 +33,7 @@ class Roles:
     skip_unlabelled: bool = False
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def keys(self) -> tuple[str, ...]:
         """The columns that tell of a row what it is, where it belongs, or when it was."""
         return tuple(name for name in (self.label, self.split, self.group, self.time) if name is not None)
 
@@ -45,7 +45,7 @@ def assign(names: Sequence[str], reading: Reading, where: str, *, labelled: bool
     Columns of the `index` of a data frame are no features, unless an option names them.
     """
     check_names(names, where)
-    asked = {role: getattr(reading, field) for role, field in _OPTIONS.items()}
+    named_by = {role: getattr(reading, field) for role, field in _OPTIONS.items()}
     drop, categorical = named(reading.drop, names), named(reading.categorical, names)
     if labelled:
         if reading.label is None and reading.labels is None:
@@ -55,10 +55,10 @@ def assign(names: Sequence[str], reading: Reading, where: str, *, labelled: bool
                 f"{where}: {option('label', reading.label)} names a column of labels, and {option('labels')} gives "
                 f"others; leave one out"
             )
-        wanted = [(_OPTIONS[role], name) for role, name in asked.items() if name is not None]
+        wanted = [(_OPTIONS[role], name) for role, name in named_by.items() if name is not None]
         wanted += [("drop", name) for name in drop] + [("categorical", name) for name in categorical]
         _check_wanted(wanted, names, reading, where)
-    special = {name for name in asked.values() if name is not None}
+    special = {name for name in named_by.values() if name is not None}
     indices = tuple(
         name
         for name in names
@@ -68,11 +68,11 @@ def assign(names: Sequence[str], reading: Reading, where: str, *, labelled: bool
     features = tuple(name for name in names if name not in special and name not in drop and name not in indices)
     if not features:
         raise DataError(f"{where}: no column is left for features; {_listed(names)}")
-    kept = asked if labelled else dict.fromkeys(asked)
-    told = set(features) | {name for name in kept.values() if name}
-    dropped = tuple(name for name in names if name not in told and name not in indices)
+    keys = named_by if labelled else dict.fromkeys(named_by)
+    used = set(features) | {name for name in keys.values() if name}
+    dropped = tuple(name for name in names if name not in used and name not in indices)
     codes = tuple(name for name in features if name in categorical)
-    return Roles(features, **kept, dropped=dropped, categorical=codes, index=indices,
+    return Roles(features, **keys, dropped=dropped, categorical=codes, index=indices,
                  skip_unlabelled=reading.skip_unlabelled)  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def _check_wanted(wanted: Sequence[tuple[str, str]], names: Sequence[str], readi
 
 
 def index_notes(roles: Roles, where: str) -> list[str]:
-    """What is said of columns that are left out unasked."""
+    """Notes on columns that are left out by rule."""
     saved = [name for name in roles.index if _SAVED_INDEX.fullmatch(name)]
     frames = [name for name in roles.index if name not in saved]
     notes = []

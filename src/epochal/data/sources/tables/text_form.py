@@ -59,16 +59,16 @@ def open_text(path: Path, limit: int, reading: Reading, known: Sequence[str]) ->
     sample, whole = _sample(path, data, encoding)
     if not "".join(sample).strip():
         raise DataError(f"{path}: holds no row, only blanks; fetch or write it again")
-    found = _asked(separator, path) if separator else "\t" if ".tsv" in path.suffixes else _sniffed(sample, whole)
-    first, *others = [[cell.strip() for cell in row] for row in _sample_rows(sample, found, whole)] or [[]]
-    told = header if header is not None else _is_header(first, others, known, Rules.of(reading))
-    names = _names(first) if told else tuple(f"c{i}" for i in range(len(first)))
-    shown = {"\t": "tab", " ": "blank"}.get(found, repr(found))
+    mark = _asked(separator, path) if separator else "\t" if ".tsv" in path.suffixes else _sniffed(sample, whole)
+    first, *others = [[cell.strip() for cell in row] for row in _sample_rows(sample, mark, whole)] or [[]]
+    has_header = header if header is not None else _is_header(first, others, known, Rules.of(reading))
+    names = _names(first) if has_header else tuple(f"c{i}" for i in range(len(first)))
+    shown = {"\t": "tab", " ": "blank"}.get(mark, repr(mark))
     why = f"separated by {shown}, " + (
-        "first row is the header" if told else f"no header, columns c0 … c{len(names) - 1}"
+        "first row is the header" if has_header else f"no header, columns c0 … c{len(names) - 1}"
     )
-    unnamed = tuple(name for name, cell in zip(names, first, strict=True) if told and not cell)
-    return TextFile(path, data, found, told, names, why, encoding, tuple(n for n in unnamed if n != names[0]))
+    unnamed = tuple(name for name, cell in zip(names, first, strict=True) if has_header and not cell)
+    return TextFile(path, data, mark, has_header, names, why, encoding, tuple(n for n in unnamed if n != names[0]))
 
 
 def _names(first: list[str]) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ def _raw(path: Path, data: memoryview | list[Any]) -> io.RawIOBase:
 
 
 def lines(path: Path, data: memoryview | list[Any], encoding: str | None = None) -> Iterator[str]:
-    """The lines with their ends. Raises DataError for what is no UTF-8 (or `encoding`), has NUL, or is too long."""
+    """The lines with their ends. Raises DataError for a line not in UTF-8 (or `encoding`), with NUL, or too long."""
     number = 0
     raw = io.BufferedReader(_raw(path, data), 1 << 20)
     text = io.TextIOWrapper(raw, _signed(encoding or "utf-8"), newline="")
@@ -182,7 +182,6 @@ def _sample(path: Path, data: memoryview | list[Any], encoding: str | None) -> t
 
 
 def too_wide(path: Path, count: int, separator: str) -> str:
-    """The message about a row of too many cells."""
     return (
         f"{path}: a row holds {count:,} of {separator!r}, at most {MAX_CELLS:,} are supported; "
         f"is this a text table? close its quotes, or save it as an array with numpy.savez"
