@@ -61,5 +61,5 @@ def evaluate(
     if found.opened_before is not None:
         openings = len(ledger.entries(run))
         print(f"the test split of this run has been opened {openings:,} {'time' if openings == 1 else 'times'}, "
-              f"that of these data was {ledger.told(found.opened_before)}")  # fmt: skip
+              f"that of these data was {ledger.in_words(found.opened_before)}")  # fmt: skip
     return 0

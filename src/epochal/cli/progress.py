@@ -6,28 +6,29 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from epochal.training.training import Moment, Training
+    from epochal.training.progress import Progress
+    from epochal.training.training import Training
 
 PLAIN_SECONDS = 1.0
 """Plain lines come at most this often, but for the first and the last epoch."""
 
 
-def watch(moments: "Iterable[Moment]", training: "Training", *, quiet: bool) -> None:
-    """Run through `moments`, showing how far the training is."""
+def watch(steps: "Iterable[Progress]", training: "Training", *, quiet: bool) -> None:
+    """Run through `steps`, showing how far the training is."""
     if quiet:
-        for _ in moments:
+        for _ in steps:
             pass
     elif sys.stderr.isatty():
-        _live(moments, training)
+        _live(steps, training)
     else:
-        _plain(moments, training)
+        _plain(steps, training)
 
 
-def _plain(moments: "Iterable[Moment]", training: "Training") -> None:
+def _plain(steps: "Iterable[Progress]", training: "Training") -> None:
     clock, shown, latest = _Clock(training), -PLAIN_SECONDS, None
-    for moment in moments:
-        if moment.epoch:
-            latest = moment.epoch
+    for step in steps:
+        if step.epoch:
+            latest = step.epoch
             if time.monotonic() - shown >= PLAIN_SECONDS:
                 print(f"{latest} · {clock.told()}", file=sys.stderr)
                 shown, latest = time.monotonic(), None
@@ -35,17 +36,18 @@ def _plain(moments: "Iterable[Moment]", training: "Training") -> None:
         print(f"{latest} · {clock.told()}", file=sys.stderr)
 
 
-def _live(moments: "Iterable[Moment]", training: "Training") -> None:
+def _live(steps: "Iterable[Progress]", training: "Training") -> None:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
 
     clock = _Clock(training)
     columns = (BarColumn(30), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=Console(file=terminal()), transient=True) as progress:
-        task, latest = progress.add_task("compiling", total=1.0), ""
-        for moment in moments:
-            latest = str(moment.epoch) if moment.epoch else latest
-            progress.update(task, completed=clock.share(), description=f"{latest} · {clock.told()}")
+    with Bar(*columns, console=Console(file=terminal()), transient=True) as bar:
+        task, latest = bar.add_task("compiling", total=1.0), ""
+        for step in steps:
+            latest = str(step.epoch) if step.epoch else latest
+            bar.update(task, completed=clock.share(), description=f"{latest} · {clock.told()}")
 
 
 class _Clock:

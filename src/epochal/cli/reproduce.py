@@ -46,7 +46,7 @@ def reproduce(
     cut = published.cut(dataset)
     recipe = published.recipe if epochs is None else replace(published.recipe, epochs=epochs)
     fitting = training.train(published.model, cut, recipe)
-    watch(fitting.moments(), fitting, quiet=quiet or json)
+    watch(fitting.progress(), fitting, quiet=quiet or json)
     fit = fitting.fit()
     test = fit.test()
     whole = {"valid": fit.score(dataset.valid), "test": fit.score(dataset.test)}

@@ -12,6 +12,7 @@ from epochal.models import Model, adapted
 from epochal.runs.schema import ModelRecord
 from epochal.system import user_file
 from epochal.system.option_rules import Unread
+from epochal.training.progress import Stopped
 from epochal.training.recipe import Recipe
 from epochal.training.score import Score
 from epochal.training.user_functions import Functions, functions
@@ -84,7 +85,7 @@ class Outcome:
     """What a trial came to, or has come to so far where `stopped` is None.
 
     `valid` is its best validation score, reached at `step`; None where nothing was validated. `steps` updates were
-    done, `steps_per_epoch` of them an epoch. `stopped` is patience, epochs, diverged, or halving.
+    done, `steps_per_epoch` of them an epoch.
     """
 
     trial: Trial
@@ -92,7 +93,7 @@ class Outcome:
     step: int
     steps: int
     steps_per_epoch: int
-    stopped: str | None
+    stopped: Stopped | None
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -111,7 +112,7 @@ class Standing:
     @property
     def diverged(self) -> bool:
         """Whether a trial diverged, or none of its validations was reached: such a candidate is never chosen."""
-        return any(outcome.stopped == "diverged" or outcome.valid is None for outcome in self.outcomes)
+        return any(outcome.stopped == Stopped.DIVERGED or outcome.valid is None for outcome in self.outcomes)
 
     @property
     def wrong(self) -> int:

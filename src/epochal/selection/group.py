@@ -8,8 +8,8 @@ from epochal.errors import DivergedError, RunError
 from epochal.selection.candidate import Outcome, Trial
 from epochal.selection.store import Checkpoint, Journal, Paused
 from epochal.training.loop import Loop
-from epochal.training.progress import Epoch
-from epochal.training.tracker import Member
+from epochal.training.progress import Epoch, Stopped
+from epochal.training.tracker import Tracker
 
 COST_SHARE = 50
 """A checkpoint waits until this many times its own cost has passed, so that it costs at most 2 %."""
@@ -20,7 +20,7 @@ class Crew:
 
     def __init__(self, loop: Loop, trials: Sequence[Trial], until: int | None, journal: Journal):
         self.loop, self.trials, self.until, self.journal = loop, list(trials), until, journal
-        self.ended: dict[Member, Paused] = {}
+        self.ended: dict[Tracker, Paused] = {}
         self._cost, self._saved = 0.0, time.monotonic()
         kept = journal.checkpointed(self.trials, until)
         states = kept.states if kept else self._paused()
@@ -30,13 +30,13 @@ class Crew:
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 names = ", ".join("{}-{}-{}".format(*trial) for trial in self.trials[:3])
                 raise RunError(f"{journal.path}: the states of the trials {names} do not fit: {error}") from None
-            for member, (snapshot, epochs) in zip(loop.members, states, strict=True):
+            for member, (snapshot, epochs) in zip(loop.trackers, states, strict=True):
                 if member.finished():
                     metadata = member.state_dict() | {"seconds": snapshot.metadata["seconds"]}
                     self.ended[member] = (snapshot._replace(metadata=metadata), list(epochs))
         if kept and self.alive() and len(kept.together) < len(self.trials):
             # The loop had become so narrow; a program of another width may round differently.
-            loop.narrow([loop.members[place] for place in kept.together])
+            loop.narrow([loop.trackers[place] for place in kept.together])
 
     def train(self, checkpoint_seconds: float) -> Generator[None]:
         """Train until all have ended, or `until` updates are done, and keep the outcomes; yields after every stretch.
@@ -58,7 +58,7 @@ class Crew:
 
     def alive(self) -> int:
         """How many go on."""
-        return sum(member not in self.ended for member in self.loop.members)
+        return sum(member not in self.ended for member in self.loop.trackers)
 
     def _paused(self) -> list[Paused] | None:
         states = [self.journal.paused(trial) for trial in self.trials]
@@ -67,19 +67,19 @@ class Crew:
 
     def _note(self) -> None:
         """Keep the state of each member that has just ended: the program computes on, and the state becomes another."""
-        for member in self.loop.together:
+        for member in self.loop.active:
             if member not in self.ended and member.finished():
                 self.ended[member] = (self.loop.snapshot_of(member), list(member.epochs))
 
     def _states(self) -> list[Paused]:
-        now = dict(zip(self.loop.together, self.loop.snapshots(), strict=True))
+        now = dict(zip(self.loop.active, self.loop.snapshots(), strict=True))
         return [
             self.ended[member] if member in self.ended else (now[member], list[Epoch](member.epochs))
-            for member in self.loop.members
+            for member in self.loop.trackers
         ]
 
     def _checkpoint(self, states: list[Paused]) -> Checkpoint:
-        places = [place for place, member in enumerate(self.loop.members) if member in self.loop.together]
+        places = [place for place, member in enumerate(self.loop.trackers) if member in self.loop.active]
         return Checkpoint(self.trials, self.until, states, places)
 
     def _save(self) -> None:
@@ -94,11 +94,11 @@ class Crew:
         if len(self.trials) > 1 or self.until is not None:
             self.journal.checkpoint(self._checkpoint(states))
         each = self.loop.seconds["train"] / len(self.trials)
-        for trial, member, state in zip(self.trials, self.loop.members, states, strict=True):
+        for trial, member, state in zip(self.trials, self.loop.trackers, states, strict=True):
             best, steps = member.best, self.loop.plan.steps
             valid, step = (best.valid, best.step) if best else (None, 0)
             outcome = Outcome(trial, valid, step, member.step, steps, member.stopped, each)
-            lost = member.stopped == "diverged"
+            lost = member.stopped == Stopped.DIVERGED
             self.journal.put(outcome, None if lost else state, self.loop.missed(member) if best else None)
         self.journal.done()
 

@@ -24,6 +24,7 @@ from epochal.system import user_file
 from epochal.training.loop import Loop
 from epochal.training.patience import endless
 from epochal.training.program import Program
+from epochal.training.progress import Stopped
 from epochal.training.score import Score
 
 
@@ -122,7 +123,7 @@ class Selecting:
         best, going_on = journal.decisions[key][0], [Trial(*trial) for trial in journal.decisions[key][1]]
         for trial, outcome in journal.outcomes.items():
             if trial.candidate in numbers and trial.candidate not in best and outcome.stopped is None:
-                journal.put(replace(outcome, stopped="halving"), None, journal.missed(trial))
+                journal.put(replace(outcome, stopped=Stopped.HALVING), None, journal.missed(trial))
         self.say(f"after {epochs:,} epochs: {len(best)} of {len(numbers)} candidates go on")
         return going_on
 
@@ -176,12 +177,12 @@ class Selecting:
 
     def _together(self, part: list[Trial], epochs: int | None) -> Iterator[Moment]:
         loop = self._loop(part)
-        for member in loop.members:
+        for member in loop.trackers:
             if note := endless(member.recipe.patience_steps, member.recipe.epochs, loop.plan.steps):
                 self.note(note)
         until = None if epochs is None else epochs * loop.plan.steps
         crew = Crew(loop, part, until, self.journal)
-        whole = max(member.recipe.epochs for member in loop.members) * loop.plan.steps
+        whole = max(member.recipe.epochs for member in loop.trackers) * loop.plan.steps
         waiting = len(self._todo) - len(part)
         with closing(crew.train(self.choosing.checkpoint_seconds)) as stretches:
             for _ in stretches:
@@ -194,7 +195,7 @@ class Selecting:
     def _moment(self, crew: Crew, waiting: int, share: float) -> Moment:
         known = len(self.journal.candidates) * self.choosing.seeds * len(self.views)
         scores = [outcome.valid for outcome in self.journal.outcomes.values() if outcome.valid]
-        scores += [member.best.valid for member in crew.loop.members if member.best]
+        scores += [member.best.valid for member in crew.loop.trackers if member.best]
         best = min(scores, key=lambda score: score.percent, default=None)
         done = known - len(self._todo) + share * len(crew.trials)
         return Moment(crew.alive(), waiting, known, best, done / known)

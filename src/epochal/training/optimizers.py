@@ -1,6 +1,6 @@
 """From a recipe's words to an update: optax's directions, times a learning rate that is data.
 
-A direction is an optax transformation without a learning rate. It is made anew inside every trace from the recipe's
+A direction is an optax transformation without a learning rate. It is built inside every trace from the recipe's
 numbers, which are arrays of the training state: a new rate or momentum is a new argument, never a new program.
 """
 
