@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import epochal
-from epochal.runs.writer import CheckpointOptions, RunFolder
+from epochal.runs.writer import CheckpointOptions, RunWriter
 
 REPEATS = 5
 
@@ -33,11 +33,11 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as place:
                 begun = time.perf_counter()
                 if name == "with":
-                    folder = RunFolder.create(Path(place) / "run", training, CheckpointOptions())
-                    for _ in folder.moments():
+                    folder = RunWriter.create(Path(place) / "run", training, CheckpointOptions())
+                    for _ in folder.progress():
                         pass
                 else:
-                    for _ in training.moments():
+                    for _ in training.progress():
                         pass
                 told.append(time.perf_counter() - begun)
     without, kept = (statistics.median(values[1:]) for values in seconds.values())

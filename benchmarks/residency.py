@@ -35,9 +35,11 @@ def data_of(rows: int, features: int = 784) -> epochal.Dataset:
 def epoch_seconds(training: Training, number: int) -> float:
     """One epoch without validation, in one stretch, as the loop would run it."""
     if not hasattr(training, "state"):
-        training.state = training.program.start(training.plan)
-    begun, steps = time.perf_counter(), training.plan.steps
-    training.state, _ = training.program.run_steps(training.state, training.placed, training.plan, number, 0, steps)
+        training.loop.state = training.loop.program.start(training.loop.plan)
+    begun, steps = time.perf_counter(), training.loop.plan.steps
+    training.loop.state, _ = training.loop.program.run_steps(
+        training.loop.state, training.loop.placed, training.loop.plan, number, 0, steps
+    )
     return time.perf_counter() - begun
 
 
@@ -50,14 +52,14 @@ def compare(model: epochal.Model, recipe: epochal.Recipe, data: epochal.Dataset)
     for repeat in range(REPEATS + 1):
         for name, training in trainings.items():
             seconds[name].append(epoch_seconds(training, repeat))
-            training.placed.close()  # so that nothing is gathered while another is timed
+            training.loop.placed.close()  # so that nothing is gathered while another is timed
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
 def in_chunks(training: Training, chunks: int) -> Training:
     """The same run with its train rows brought in so many chunks."""
-    steps = -(-training.plan.steps // chunks)
-    training.placed = place(training.data.train, training.recipe.dtype, 0, training.plan, steps)
+    steps = -(-training.loop.plan.steps // chunks)
+    training.loop.placed = place(training.data.train, training.recipe.dtype, 0, training.loop.plan, steps)
     return training
 
 
@@ -70,10 +72,10 @@ def overlap(data: epochal.Dataset) -> dict[str, float]:
     streamed = in_chunks(epochal.train(epochal.mlp(500), data, recipe), 8)
     epoch_seconds(streamed, 0)
     both = statistics.median(epoch_seconds(streamed, n) for n in range(1, 4))
-    streamed.placed.close()
+    streamed.loop.placed.close()
     begun = time.perf_counter()
-    for chunk in range(-(-streamed.plan.steps // streamed.placed.chunk_steps)):
-        streamed.placed._chunk((0, chunk))
+    for chunk in range(-(-streamed.loop.plan.steps // streamed.loop.placed.chunk_steps)):
+        streamed.loop.placed._chunk((0, chunk))
     return {"gather": time.perf_counter() - begun, "train": work, "both": both}
 
 
@@ -86,7 +88,7 @@ def per_row() -> dict[int, float]:
         training = in_chunks(epochal.train(epochal.logistic(), data, recipe), 8)
         epoch_seconds(training, 0)
         found[rows] = 1e9 / rows * min(epoch_seconds(training, n) for n in range(1, 4))
-        training.placed.close()
+        training.loop.placed.close()
     return found
 
 

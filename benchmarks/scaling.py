@@ -53,15 +53,15 @@ def point(path: str, batch_size: int, chunks: int, epochs: int) -> dict[str, Any
     seconds = []
     for number in range(1 + epochs):
         begun = time.perf_counter()
-        training.state, _ = training.program.run_steps(
-            training.state, training.placed, training.plan, number, 0, training.plan.steps
+        training.loop.state, _ = training.loop.program.run_steps(
+            training.loop.state, training.loop.placed, training.loop.plan, number, 0, training.loop.plan.steps
         )
         seconds.append(time.perf_counter() - begun)
-    training.placed.close()
+    training.loop.placed.close()
     held = sum(len(split) * split.row_bytes for split in data)
     return {
         "rows": len(data.train),
-        "steps": training.plan.steps,
+        "steps": training.loop.plan.steps,
         "epoch_seconds": statistics.median(seconds[1:]),
         "data_bytes": held,
         "own_bytes": peak_bytes() - held,

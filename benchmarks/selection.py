@@ -40,7 +40,7 @@ def measure(what: str, model: epochal.Model, data: epochal.Dataset, recipes: Seq
         singles = [Loop(model, data, [recipe]) for recipe in recipes]
         parts = [seconds_of(single) for single in singles]
         alone.append((sum(compile for compile, _ in parts), sum(train for _, train in parts)))
-        pairs = zip(loop.members, (single.members[0] for single in singles), strict=True)
+        pairs = zip(loop.trackers, (single.trackers[0] for single in singles), strict=True)
         differ = sum(member.best != other.best for member, other in pairs)
     one, many = (statistics.median(train for _, train in each) for each in (together, alone))
     print(f"{what}: {one:.2f} s together, {many:.2f} s one after another: ratio {one / many:.2f}; "

@@ -86,8 +86,8 @@ def parts(name: str, repeats: int, ceilings: roofline.Ceilings) -> list[tuple[st
         ("gather, forward, update", microseconds(both, w, repeats, index, rows), 2 * product),
     ]
     training = train(work.model, data, work.recipe(1 + repeats, seed=0))
-    whole = min(epoch.train for epoch in list(bench.epochs(training))[1:]) / len(training.plan.counts)
-    least = 1e6 * bench.floor(work, data, ceilings) / len(training.plan.counts)
+    whole = min(epoch.train for epoch in list(bench.epochs(training))[1:]) / len(training.loop.plan.counts)
+    least = 1e6 * bench.floor(work, data, ceilings) / len(training.loop.plan.counts)
     return [*found, ("the whole step", 1e6 * whole, least)]
 
 

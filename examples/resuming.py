@@ -4,7 +4,7 @@ from pathlib import Path
 
 import epochal
 from epochal.runs.run import resume
-from epochal.runs.writer import RunFolder
+from epochal.runs.writer import RunWriter
 
 data = epochal.load("digits")
 model, recipe = epochal.mlp(hidden=50), epochal.Recipe(epochs=8)
@@ -12,8 +12,8 @@ model, recipe = epochal.mlp(hidden=50), epochal.Recipe(epochs=8)
 whole = epochal.fit(model, data, recipe)
 
 training = epochal.train(model, data, recipe)
-for moment in RunFolder.create(Path("stopped"), training).moments():
-    if moment.epoch and moment.epoch.epoch == 3:
+for progress in RunWriter.create(Path("stopped"), training).progress():
+    if progress.epoch and progress.epoch.epoch == 3:
         training.stop()
 print(f"stopped after {training.step} steps")
 

@@ -85,8 +85,8 @@ def run(model, data, recipe, memory_bytes=None):
     training = epochal.train(model, data, recipe, memory_bytes=memory_bytes)
     history = [(e.epoch, e.step, e.loss, e.valid, e.best, e.validations) for e in training]
     fit = training.fit()
-    training.placed.close()
-    return digest(training.state), fit.parameters_sha256, history, training.residency
+    training.loop.placed.close()
+    return digest(training.loop.state), fit.parameters_sha256, history, training.residency
 
 
 def images(rows, seed=0):

@@ -21,7 +21,7 @@ from epochal.cli import main
 from epochal.errors import StorageError
 from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
-from epochal.runs.writer import RunFolder
+from epochal.runs.writer import RunWriter
 from epochal.system import checksummed
 from epochal.training import loop
 from epochal.training.snapshot import Snapshot
@@ -71,7 +71,7 @@ def bits(folder: Path) -> tuple:
     told = json.loads((folder / "run.json").read_text())
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     for line in lines:
-        del line["seconds"]
+        del line["seconds"], line["validation_seconds"]
     ledger = [json.loads(line)["test"] for line in (folder / "test-ledger.jsonl").read_text().splitlines()]
     arrays, best = checksummed.read(folder / "best.safetensors")
     parameters = hashlib.sha256(b"".join(arrays[name].tobytes() for name in sorted(arrays))).hexdigest()
@@ -80,15 +80,15 @@ def bits(folder: Path) -> tuple:
 
 def outcome(run: Training) -> tuple:
     """The same of a training in this process, and its whole state."""
-    state = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(run.state))).hexdigest()
+    state = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(run.loop.state))).hexdigest()
     history = [(e.epoch, e.step, e.loss, e.valid, e.best, e.validations) for e in run.epochs]
     return state, run.fit().parameters_sha256, run.best, history, run.stopped
 
 
-def drain(folder: RunFolder) -> None:
+def drain(folder: RunWriter) -> None:
     """Train to the end and let go of the folder."""
     with folder:
-        for _ in folder.moments():
+        for _ in folder.progress():
             pass
 
 
@@ -124,7 +124,7 @@ def saved_on_disk(
         patch.setattr(epochal.runs.writer, "Saver", Inline)
         patch.setattr(loop, "STRETCH_SECONDS", 0)
         try:
-            drain(RunFolder.create(place, run, CheckpointOptions(checkpoint_seconds=0)))
+            drain(RunWriter.create(place, run, CheckpointOptions(checkpoint_seconds=0)))
         except (Gone, StorageError) as error:
             return run, disk, error
     return run, disk, None
@@ -135,7 +135,7 @@ def assert_ends_like(whole: Training, place: Path, data: epochal.Dataset) -> Non
     if (place / "run.json").exists():
         folder = resume(place, data).folder
     else:
-        folder = RunFolder.create(place, epochal.train(epochal.logistic(), data, SHORT))
+        folder = RunWriter.create(place, epochal.train(epochal.logistic(), data, SHORT))
     drain(folder)
     assert outcome(folder.training) == outcome(whole)
     kept = epochal.load_run(place)

@@ -13,7 +13,7 @@ from conftest import blobs
 from epochal.runs import writer
 from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
-from epochal.runs.writer import RunFolder
+from epochal.runs.writer import RunWriter
 from epochal.training import loop
 from kept_runs import Inline, outcome, start
 
@@ -85,13 +85,13 @@ def test_a_file_that_changes_under_a_run_ends_it_and_once_it_is_back_the_run_goe
     for _ in whole:
         pass
     run = epochal.train(epochal.logistic(), load(streamed), RECIPE, memory_bytes=45_000)
-    with RunFolder.create(tmp_path / "run", run, CheckpointOptions(checkpoint_seconds=0)) as kept:
-        moments = kept.moments()
+    with RunWriter.create(tmp_path / "run", run, CheckpointOptions(checkpoint_seconds=0)) as kept:
+        progress = kept.progress()
         while run.step < 30:
-            next(moments)
+            next(progress)
         change(streamed)
         with pytest.raises(epochal.DataError, match=rf"x\.npy: .*{CHANGES[change]}"):
-            for _ in moments:
+            for _ in progress:
                 pass
         assert run.step < whole.step
     with pytest.raises(epochal.EpochalError, match=r"x\.npy"):  # not with other data
@@ -105,8 +105,8 @@ def test_a_file_that_changes_under_a_run_ends_it_and_once_it_is_back_the_run_goe
 
 def test_a_change_between_two_runs_is_found_by_the_fingerprint(streamed, tmp_path):
     run = epochal.train(epochal.logistic(), load(streamed), RECIPE, memory_bytes=45_000)
-    with RunFolder.create(tmp_path / "run", run) as kept:
-        next(kept.moments())
+    with RunWriter.create(tmp_path / "run", run) as kept:
+        next(kept.progress())
     rewrite(streamed)
     with pytest.raises(epochal.DataError, match=r"x\.npy: these are not the data of .*run: their fingerprint is"):
         resume(tmp_path / "run")

@@ -12,7 +12,7 @@ import epochal
 from epochal.runs import checkpoint
 from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
-from epochal.runs.writer import RunFolder
+from epochal.runs.writer import RunWriter
 from epochal.system import checksummed
 from epochal.training.snapshot import Snapshot
 from kept_runs import RECIPE, drain, long, outcome
@@ -111,21 +111,21 @@ def interrupted(small, place, steps: int = 9):
     for _ in whole:
         pass
     run = epochal.train(epochal.logistic(), small, RECIPE)
-    with RunFolder.create(place, run, CheckpointOptions(checkpoint_seconds=1e9)) as folder:
-        moments = folder.moments()
+    with RunWriter.create(place, run, CheckpointOptions(checkpoint_seconds=1e9)) as folder:
+        progress = folder.progress()
         while run.step < 3:
-            next(moments)
+            next(progress)
         checkpoint.save(place, folder._snapshot())
         while run.step < steps:
-            next(moments)
-        moments.close()
-    assert len(checkpoint.found(place)) == 2
+            next(progress)
+        progress.close()
+    assert len(checkpoint.paths(place)) == 2
     return whole
 
 
 def test_a_run_says_that_its_newest_checkpoint_is_damaged_and_goes_on_from_the_one_before(small, tmp_path):
     whole = interrupted(small, tmp_path / "run")
-    (older, _), (_, path) = checkpoint.found(tmp_path / "run")
+    (older, _), (_, path) = checkpoint.paths(tmp_path / "run")
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)
@@ -162,8 +162,8 @@ def test_a_checkpoint_of_another_run_is_not_taken(small, tmp_path):
     """Of the same model and the same shapes: only what the run is tells them apart."""
     whole = interrupted(small, tmp_path / "run")
     other = epochal.train(epochal.logistic(), small, epochal.Recipe.from_dict(RECIPE.to_dict() | {"seed": 7}))
-    drain(RunFolder.create(tmp_path / "other", other))
-    step, path = checkpoint.found(tmp_path / "other")[-1]
+    drain(RunWriter.create(tmp_path / "other", other))
+    step, path = checkpoint.paths(tmp_path / "other")[-1]
     path.replace(checkpoint.path_of(tmp_path / "run", step))
     resumed = resume(tmp_path / "run", small)
     assert "is a checkpoint of another run" in resumed.notes[0]

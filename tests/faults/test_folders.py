@@ -21,7 +21,7 @@ from epochal.errors import StorageError
 from epochal.runs import checkpoint, writer
 from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
-from epochal.runs.writer import RunFolder
+from epochal.runs.writer import RunWriter
 from epochal.system import atomic
 from epochal.system.lock import Lock
 from epochal.training import loop
@@ -59,7 +59,7 @@ def test_a_linked_folder_is_written_through_the_link(small, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to("elsewhere", target_is_directory=True)
     run = epochal.train(epochal.logistic(), small, RECIPE)
-    drain(RunFolder.create(tmp_path / "run", run))
+    drain(RunWriter.create(tmp_path / "run", run))
     assert (tmp_path / "run").is_symlink()
     resumed = resume(tmp_path / "elsewhere", small)
     with pytest.raises(epochal.RunError, match="is in use by process"):
@@ -71,7 +71,7 @@ def test_a_linked_folder_is_written_through_the_link(small, tmp_path):
 def test_files_of_a_run_have_the_modes_that_the_umask_leaves(small, tmp_path):
     before = os.umask(0o027)
     try:
-        drain(RunFolder.create(tmp_path / "run", epochal.train(epochal.logistic(), small, RECIPE)))
+        drain(RunWriter.create(tmp_path / "run", epochal.train(epochal.logistic(), small, RECIPE)))
     finally:
         os.umask(before)
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "run").iterdir()}
@@ -123,19 +123,19 @@ def test_a_folder_that_is_taken_away_under_a_run_ends_it_and_is_not_mixed_with_a
     place = tmp_path / "run"
     run = epochal.train(epochal.logistic(), small, RECIPE)
     other = epochal.train(epochal.mlp(4), small, RECIPE)
-    with RunFolder.create(place, run, CheckpointOptions(checkpoint_seconds=0)) as kept:
-        moments = kept.moments()
-        next(moments)
+    with RunWriter.create(place, run, CheckpointOptions(checkpoint_seconds=0)) as kept:
+        progress = kept.progress()
+        next(progress)
         shutil.rmtree(place)
         if replaced:
-            drain(RunFolder.create(place, other))
+            drain(RunWriter.create(place, other))
             content = {path.name: path.read_bytes() for path in place.iterdir()}
         message = "another folder lies in the place" if replaced else "has been removed or cannot be reached any more"
         with caplog.at_level(logging.WARNING, "epochal"), pytest.raises(StorageError, match=message):
-            for _ in moments:
+            for _ in progress:
                 pass
     assert "the run goes on and tries again" in caplog.text
-    assert run.step == RECIPE.epochs * run.plan.steps, "what has been reached is still in memory"
+    assert run.step == RECIPE.epochs * run.loop.plan.steps, "what has been reached is still in memory"
     if replaced:
         assert content == {path.name: path.read_bytes() for path in place.iterdir()}
     else:
@@ -148,7 +148,7 @@ def test_nothing_depends_on_the_clock_on_the_wall(small, tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: float(next(now)))
     monkeypatch.setattr(time, "time_ns", lambda: next(now) * 10**9)
     whole = epochal.train(epochal.logistic(), small, RECIPE)
-    drain(RunFolder.create(tmp_path / "run", whole, CheckpointOptions(checkpoint_seconds=0)))
+    drain(RunWriter.create(tmp_path / "run", whole, CheckpointOptions(checkpoint_seconds=0)))
     for path in (tmp_path / "run").iterdir():
         os.utime(path, (10**9, 10**9))
     resumed = resume(tmp_path / "run", small)
@@ -158,7 +158,7 @@ def test_nothing_depends_on_the_clock_on_the_wall(small, tmp_path, monkeypatch):
 
 def test_what_killed_writers_left_is_swept_and_nothing_else(small, tmp_path):
     run = epochal.train(epochal.logistic(), small, RECIPE)
-    drain(RunFolder.create(tmp_path / "run", run))
+    drain(RunWriter.create(tmp_path / "run", run))
     ours = ["run.json", "recipe.toml", "history.jsonl", "best.safetensors", "checkpoint-000000000001.safetensors"]
     for name in ours:
         (tmp_path / "run" / f".{name}.0a1b2c3d.tmp").write_bytes(b"half")
@@ -179,20 +179,20 @@ def test_a_new_folder_is_on_the_disk_before_its_first_checkpoint(tmp_path, monke
     assert flushed == [tmp_path, tmp_path / "a"]
 
 
-def overflowing(run, moments):
-    for _ in moments:
-        if run.step == RECIPE.epochs * run.plan.steps:  # the last one, of which no loss tells
-            params = run.state.params
-            run.state = run.state._replace(params={**params, "b": params["b"] * np.float32("inf")})
+def overflowing(run, progress):
+    for _ in progress:
+        if run.step == RECIPE.epochs * run.loop.plan.steps:  # the last one, of which no loss tells
+            params = run.loop.state.params
+            run.loop.state = run.loop.state._replace(params={**params, "b": params["b"] * np.float32("inf")})
 
 
 def test_a_state_that_is_not_finite_at_the_end_is_told_and_the_best_is_kept(small, tmp_path, monkeypatch):
     run = epochal.train(epochal.logistic(), small, RECIPE)
-    monkeypatch.setattr(RunFolder, "_due", lambda self: False)
-    with RunFolder.create(tmp_path / "run", run) as kept:  # noqa: SIM117
+    monkeypatch.setattr(RunWriter, "_due", lambda self: False)
+    with RunWriter.create(tmp_path / "run", run) as kept:  # noqa: SIM117
         with pytest.raises(epochal.DivergedError, match=r"step 18: params\.b is not finite"):
-            overflowing(run, kept.moments())
+            overflowing(run, kept.progress())
     assert run.stopped == "diverged"
-    assert not checkpoint.found(tmp_path / "run")
+    assert not checkpoint.paths(tmp_path / "run")
     found = epochal.load_run(tmp_path / "run")
     assert (found.stopped, found.best) == ("diverged", run.best)

@@ -21,11 +21,12 @@ import pytest
 
 import epochal
 from epochal.errors import CapacityError, DataError, RecipeError, RunError
+from epochal.runs import row_file
 from epochal.runs.loggers import kept
 from epochal.runs.run import resume, training_data
 from epochal.selection import Session, select
 from epochal.system import checksummed, json_file, jsonl
-from epochal.training import ledger, row_file
+from epochal.training import ledger
 from epochal.training.progress import EPOCH
 from fuzzing import mutants
 from kept_runs import long

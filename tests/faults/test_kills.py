@@ -34,7 +34,7 @@ def where(folder: Path, before: list[str], code: int) -> str:
 
 
 def names(folder: Path) -> list[str]:
-    return [path.name for _, path in checkpoint.found(folder)] if folder.exists() else []
+    return [path.name for _, path in checkpoint.paths(folder)] if folder.exists() else []
 
 
 def changed(folder: Path) -> int:

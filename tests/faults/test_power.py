@@ -47,7 +47,7 @@ def test_after_a_power_loss_in_any_of_several_saves_the_last_one_that_had_ended_
     for done, files in crashes(disk.record, {}):
         place = made(tmp_path / "crash", files, root)
         states += 1
-        if ended[done] == 0 and not checkpoint.found(place):
+        if ended[done] == 0 and not checkpoint.paths(place):
             continue
         found, complaints = checkpoint.newest(place)
         assert_sound(found, range(max(1, ended[done]), 5))

@@ -8,7 +8,7 @@ import pytest
 import epochal
 from commands import result
 from epochal.runs.run import resume
-from epochal.runs.writer import RunFolder
+from epochal.runs.writer import RunWriter
 from epochal.training import loop
 from kept_runs import RECIPE, outcome
 from sealing import reseal
@@ -24,7 +24,7 @@ def test_a_run_resumed_at_every_step_and_twice_ends_with_the_same_bits(small, si
     model = epochal.logistic()
     whole = epochal.train(model, small, RECIPE, memory_bytes=memory_bytes)
     snapshots = [(whole.snapshot(), ())]
-    for _ in whole.moments():
+    for _ in whole.progress():
         snapshots.append((whole.snapshot(), tuple(whole.epochs)))
     assert whole.residency.kind == ("chunked" if memory_bytes else "resident")
     assert len(snapshots) == 1 + whole.step == 19
@@ -33,14 +33,14 @@ def test_a_run_resumed_at_every_step_and_twice_ends_with_the_same_bits(small, si
         again = epochal.train(model, small, RECIPE, memory_bytes=memory_bytes)
         again.load_snapshot(snapshot._replace(metadata=metadata), epochs)
         assert again.step == step
-        moments = again.moments()
+        progress = again.progress()
         if not again.stopped and step % 6 < 4:  # stopped once more, in the same epoch
-            next(moments, None)
+            next(progress, None)
             second = epochal.train(model, small, RECIPE, memory_bytes=memory_bytes)
             second.load_snapshot(again.snapshot(), again.epochs)
-            again.placed.close()
-            again, moments = second, second.moments()
-        for _ in moments:
+            again.loop.placed.close()
+            again, progress = second, second.progress()
+        for _ in progress:
             pass
         assert outcome(again) == outcome(whole), f"resumed at step {step}"
 
@@ -48,11 +48,11 @@ def test_a_run_resumed_at_every_step_and_twice_ends_with_the_same_bits(small, si
 def test_a_folder_goes_on_where_it_was_left_and_says_when_it_is_done(small, tmp_path):
     whole = epochal.fit(epochal.mlp(8), small, RECIPE, out=tmp_path / "whole")
     run = epochal.train(epochal.mlp(8), small, RECIPE)
-    with RunFolder.create(tmp_path / "run", run) as folder:
-        moments = folder.moments()
+    with RunWriter.create(tmp_path / "run", run) as folder:
+        progress = folder.progress()
         while run.step < 8:
-            next(moments)
-        moments.close()
+            next(progress)
+        progress.close()
     resumed = resume(tmp_path / "run", small)
     assert resumed.folder.training.step == run.step
     fit = resumed.fit()
@@ -67,7 +67,7 @@ def test_a_folder_goes_on_where_it_was_left_and_says_when_it_is_done(small, tmp_
 
 def test_what_differs_is_named(small, tmp_path):
     run = epochal.train(epochal.logistic(), small, RECIPE)
-    RunFolder.create(tmp_path / "run", run).close()
+    RunWriter.create(tmp_path / "run", run).close()
     with pytest.raises(epochal.RunError, match=r"its recipe has batch_size = 20, got 7"):
         resume(tmp_path / "run", small, recipe=epochal.Recipe.from_dict(RECIPE.to_dict() | {"batch_size": 7}))
     other = epochal.Dataset(small.train[:100], small.valid, small.test, small.classes)

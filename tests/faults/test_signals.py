@@ -61,7 +61,7 @@ def test_signals_at_random_instants_leave_a_run_that_goes_on_to_the_same_bits(tm
         else:
             places["training, validation or saving"] += 1
             assert process.returncode == CODES[number]
-            step = checkpoint.found(run)[-1][0]
+            step = checkpoint.paths(run)[-1][0]
             assert err == (
                 f"epochal: interrupted after step {step:,}, all is saved; go on with:\nepochal resume {run.name}\n"
             )
@@ -117,12 +117,12 @@ def whole(tmp_path_factory):
 
 PLACES = {
     "reading": ("epochal.data.loading:load", None),
-    "compiling": ("epochal.training.program:Program.settle", None),
-    "making the folder": ("epochal.runs.writer:RunFolder._begin", 0),
+    "compiling": ("epochal.training.program:Program.compile_and_place", None),
+    "making the folder": ("epochal.runs.writer:RunWriter._begin", 0),
     "training": ("epochal.training.program:Program.run_steps", 1),
     "validation": ("epochal.training.program:Program.count_errors", 1),
     "saving": ("epochal.runs.checkpoint:save", 1),
-    "the end": ("epochal.runs.writer:RunFolder._save_outcome", 78),
+    "the end": ("epochal.runs.writer:RunWriter._save_outcome", 78),
     "scoring the test split": ("epochal.training.fitted:Fit.test", 78),
 }
 
@@ -152,18 +152,18 @@ def test_a_signal_at_every_place_ends_the_command_with_what_to_type(all_signalle
         assert not run.exists()
         return
     assert err.endswith(", all is saved; go on with:\nepochal resume 'a run'\n")
-    assert checkpoint.found(run)[-1][0] >= PLACES[place][1]
+    assert checkpoint.paths(run)[-1][0] >= PLACES[place][1]
     assert finished(run) == whole
 
 
 def test_a_signal_while_a_run_is_taken_up_leaves_it_as_it_was(tmp_path, whole):
     process = held_at(
-        "epochal.runs.writer:RunFolder._save_outcome", ["train", *WORDS, "--out", "run"], tmp_path, wait=99
+        "epochal.runs.writer:RunWriter._save_outcome", ["train", *WORDS, "--out", "run"], tmp_path, wait=99
     )
     process.kill()
     process.communicate()
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.name != "lock"}
-    process = held_at("epochal.training.program:Program.settle", ["resume", "run"], tmp_path)
+    process = held_at("epochal.training.program:Program.compile_and_place", ["resume", "run"], tmp_path)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 143

@@ -14,7 +14,7 @@ from disk import Disk, Gone
 from epochal.errors import StorageError
 from epochal.runs import checkpoint, writer
 from epochal.runs.options import CheckpointOptions
-from epochal.runs.writer import RunFolder
+from epochal.runs.writer import RunWriter
 from epochal.system import atomic, jsonl
 from epochal.training import loop
 from kept_runs import SHORT, Inline, assert_ends_like, outcome, saved_on_disk
@@ -63,8 +63,8 @@ def test_a_save_that_fails_at_any_operation_leaves_a_whole_checkpoint_and_no_rub
         assert not complaints
         assert not list(place.glob(".*")), "a living writer leaves nothing behind"
         checkpoint.save(place, snapshot_of(5))  # the disk is well again
-        assert [step for step, _ in checkpoint.found(place)][-1] == 5
-        assert len(checkpoint.found(place)) == 2
+        assert [step for step, _ in checkpoint.paths(place)][-1] == 5
+        assert len(checkpoint.paths(place)) == 2
     checkpoint.save(tmp_path / "save", snapshot_of(4))  # one operation more than there are: nothing fails
 
 
@@ -74,7 +74,7 @@ def test_a_disk_that_writes_something_else_is_found_out_by_the_read_back(tmp_pat
     monkeypatch.setattr(atomic, "write", lambda path, content: real(path, content[:-1] + b"?"))
     with pytest.raises(StorageError, match=r"cannot be saved: .*its SHA-256 is not the one"):
         checkpoint.save(tmp_path, snapshot_of(2))
-    assert [step for step, _ in checkpoint.found(tmp_path)] == [1]
+    assert [step for step, _ in checkpoint.paths(tmp_path)] == [1]
 
 
 ENDING = """
@@ -105,7 +105,7 @@ def test_a_process_that_ends_before_any_operation_of_a_save_leaves_a_whole_check
     assert found.metadata["step"] == 3 + at
     writer.sweep(place)
     assert not list(place.glob(".*"))
-    assert len(checkpoint.found(place)) == 2
+    assert len(checkpoint.paths(place)) == 2
 
 
 def test_a_run_whose_process_ends_before_any_operation_goes_on_to_the_same_bits(small, tmp_path):
@@ -139,16 +139,16 @@ def test_no_checkpoint_counts_epochs_that_the_history_could_not_take(small, tmp_
     monkeypatch.setattr(writer, "Saver", Inline)
     monkeypatch.setattr(loop, "STRETCH_SECONDS", 0)
     run = epochal.train(epochal.logistic(), small, SHORT)
-    with RunFolder.create(tmp_path / "run", run, CheckpointOptions(checkpoint_seconds=0)) as kept:
-        moments = kept.moments()
+    with RunWriter.create(tmp_path / "run", run, CheckpointOptions(checkpoint_seconds=0)) as kept:
+        progress = kept.progress()
         with monkeypatch.context() as patch:
             patch.setattr(jsonl, "append", lambda *args: failing(errno.ENOSPC)())
             while run.step < 3:
-                next(moments)
+                next(progress)
             assert len(run.epochs) == 1
             assert not (tmp_path / "run" / "history.jsonl").read_text()
             shutil.copytree(tmp_path / "run", tmp_path / "killed")
-        for _ in moments:
+        for _ in progress:
             pass
     assert "history.jsonl: cannot be written: injected; the run goes on and tries again" in caplog.text
     assert outcome(run) == outcome(whole)

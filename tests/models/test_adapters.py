@@ -66,7 +66,7 @@ def steps(data: Dataset, training):
     """x, y and the key of every step, as the documentation promises them."""
     stream, step = jax.random.fold_in(jax.random.key(RECIPE.seed), 0), 0
     for number in range(RECIPE.epochs):
-        for rows in training.plan.epoch(number)[0]:
+        for rows in training.loop.plan.epoch(number)[0]:
             x = jnp.asarray(np.asarray(data.train.x)[rows] / np.float32(255))
             yield x, jnp.asarray(data.train.y[rows]), jax.random.fold_in(stream, step)
             step += 1
@@ -92,8 +92,10 @@ def test_a_flax_cnn_is_a_plain_loop_of_flax(place, pictures):
     for _ in training:
         pass
     expected = {".".join(path): of.get_value() for path, of in nnx.to_flat_state(nnx.state(cnn, nnx.Param))}
-    same(training.state.params, expected)
-    same(training.state.model_state, {"norm.mean": cnn.norm.mean.get_value(), "norm.var": cnn.norm.var.get_value()})
+    same(training.loop.state.params, expected)
+    same(
+        training.loop.state.model_state, {"norm.mean": cnn.norm.mean.get_value(), "norm.var": cnn.norm.var.get_value()}
+    )
     check_scores(training.fit(), pictures, lambda module, x: module(x))
 
 
@@ -115,9 +117,9 @@ def test_an_equinox_cnn_is_a_plain_loop_of_equinox(place, pictures):
         cnn = eqx.apply_updates(cnn, updates)
     for _ in training:
         pass
-    same(training.state.params, parameters.flatten(eqx.filter(cnn, eqx.is_inexact_array)))
+    same(training.loop.state.params, parameters.flatten(eqx.filter(cnn, eqx.is_inexact_array)))
     mean, var = state.get(cnn.norm.batch_state_index)
-    found = training.state.model_state
+    found = training.loop.state.model_state
     assert int(found.pop("norm.batch_counter")) == training.step == 6
     same(found, {"norm.batch_state_index.0": mean, "norm.batch_state_index.1": var})
 
@@ -140,7 +142,7 @@ def check_scores(fit, data: Dataset, call) -> None:
 def test_a_linen_module_is_a_plain_loop_of_linen(place, pictures):
     MLP = user_file.fetch(f"{place}/linen_mlp.py:MLP").value
     training = epochal.train(MLP, pictures, RECIPE)
-    params, mlp = jax.tree.map(jnp.copy, training.state.params), MLP(3)
+    params, mlp = jax.tree.map(jnp.copy, training.loop.state.params), MLP(3)
     optimizer = optax.sgd(RECIPE.learning_rate, RECIPE.momentum)
     slots = optimizer.init(params)
     for x, y, key in steps(pictures, training):
@@ -152,7 +154,7 @@ def test_a_linen_module_is_a_plain_loop_of_linen(place, pictures):
         params = optax.apply_updates(params, updates)
     for _ in training:
         pass
-    same(parameters.flatten(training.state.params), parameters.flatten(params))
+    same(parameters.flatten(training.loop.state.params), parameters.flatten(params))
     assert "Dense_0.kernel" in parameters.flatten(params)
     check_scores(training.fit(), pictures, lambda module, x: module(x, train=False))
 
@@ -183,13 +185,13 @@ def test_a_cnn_is_one_model_for_one_class_and_compiled_once(place, pictures, nam
 def test_a_module_that_is_there_starts_from_its_own_parameters(place, pictures):
     CNN = user_file.fetch(f"{place}/flax_cnn.py:CNN").value
     cnn = CNN((8, 8), 3, nnx.Rngs(7))
-    state = epochal.train(cnn, pictures, RECIPE).state
+    state = epochal.train(cnn, pictures, RECIPE).loop.state
     np.testing.assert_array_equal(state.params["conv1.kernel"], cnn.conv1.kernel.get_value())
     Equinox = user_file.fetch(f"{place}/equinox_cnn.py:CNN").value
     key = jax.random.key(7)
     whole = eqx.nn.make_with_state(Equinox)((8, 8), 3, key)
     for given in (whole, lambda: whole, partial(Equinox, (8, 8), 3, key), Equinox((8, 8), 3, key)):
-        state = epochal.train(given, pictures, RECIPE).state
+        state = epochal.train(given, pictures, RECIPE).loop.state
         np.testing.assert_array_equal(state.params["conv1.weight"], whole[0].conv1.weight)
         assert "norm.batch_counter" in state.model_state
 
@@ -210,9 +212,9 @@ def test_other_forms_that_users_of_the_libraries_know(pictures):
             return self.layers[1](h)
 
     training = drained(Own, pictures, RECIPE)
-    assert set(training.state.params) == {f"layers.{i}.{name}" for i in (0, 1) for name in ("bias", "kernel")}
-    assert int(training.state.model_state["calls"]) == 6
-    assert training.state.model_state["calls"].dtype == np.int32
+    assert set(training.loop.state.params) == {f"layers.{i}.{name}" for i in (0, 1) for name in ("bias", "kernel")}
+    assert int(training.loop.state.model_state["calls"]) == 6
+    assert training.loop.state.model_state["calls"].dtype == np.int32
 
     def sequential(key):
         return eqx.nn.Sequential([eqx.nn.Lambda(jnp.ravel), eqx.nn.Linear(64, 3, key=key), eqx.nn.Dropout(0.5)])
@@ -269,7 +271,7 @@ class Frozen(nnx.Module):
 
 def moved(training) -> set[str]:
     """Which statistics training has moved."""
-    model_state = training.state.model_state
+    model_state = training.loop.state.model_state
     starts = {name: np.full_like(array, "var" in name) for name, array in model_state.items()}
     return {name for name in model_state if (np.asarray(model_state[name]) != starts[name]).any()}
 
@@ -286,8 +288,8 @@ def test_a_module_that_is_given_stays_as_it_was_and_what_is_frozen_in_it_stays_f
     warm = fit.model.module(fit.params)
     assert warm.other.use_running_average, "it comes in evaluation mode"
     again = drained(warm, pictures, RECIPE)
-    np.testing.assert_array_equal(again.state.model_state["norm.mean"], fit.params.model_state["norm.mean"])
-    assert (again.state.model_state["other.mean"] != fit.params.model_state["other.mean"]).any()
+    np.testing.assert_array_equal(again.loop.state.model_state["norm.mean"], fit.params.model_state["norm.mean"])
+    assert (again.loop.state.model_state["other.mean"] != fit.params.model_state["other.mean"]).any()
     cnn.eval()
     assert len(moved(drained(cnn, pictures, RECIPE))) == 4, "a module that was only looked at is trained"
     assert moved(drained(partial(Frozen, frozen=True), pictures, RECIPE)) == {"other.mean", "other.var"}
@@ -298,7 +300,7 @@ def test_a_module_that_its_user_has_changed_starts_from_what_it_is_now(pictures)
     before = adapted(cnn, (8, 8), 3)
     assert adapted(cnn, (8, 8), 3) is before
     cnn.head.bias.set_value(jnp.ones(3))
-    state = epochal.train(cnn, pictures, RECIPE).state
+    state = epochal.train(cnn, pictures, RECIPE).loop.state
     np.testing.assert_array_equal(state.params["head.bias"], np.ones(3))
 
 
@@ -320,7 +322,7 @@ class FrozenEquinox(eqx.Module):
 
 def test_the_inference_of_equinox_stays_where_its_user_has_set_it(pictures):
     def counted(given):
-        model_state = drained(given, pictures, RECIPE).state.model_state
+        model_state = drained(given, pictures, RECIPE).loop.state.model_state
         return {name.split(".")[0]: int(array) for name, array in model_state.items() if "counter" in name}
 
     assert counted(FrozenEquinox) == {"norm": 6, "other": 6}
@@ -340,8 +342,8 @@ def test_a_partial_of_a_module_is_called_by_its_keywords_and_asks_for_the_rest(p
     for width, model in zip((2, 3), given, strict=True):
         training = epochal.train(model, pictures, RECIPE)
         assert training.model.name == f"Frozen(width={width})"
-        assert training.state.params["body.kernel"].shape == (64, width)
-        training.placed.close()
+        assert training.loop.state.params["body.kernel"].shape == (64, width)
+        training.loop.placed.close()
     selected = epochal.select(given, pictures, replace(RECIPE, epochs=1))
     names = {standing.candidate.varied["model"] for standing in selected.standings}
     assert names == {"Frozen(width=2)", "Frozen(width=3)"}

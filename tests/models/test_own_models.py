@@ -70,9 +70,9 @@ def single_steps(monkeypatch):
 def test_a_run_resumes_at_every_step_to_the_same_bits(small, single_steps, model, recipe, chunked):
     memory_bytes = too_little(model, small, recipe) if chunked else None
     training = epochal.train(model, small, recipe, memory_bytes=memory_bytes)
-    training.placed.close()
+    training.loop.placed.close()
     assert training.residency.kind == ("chunked" if chunked else "resident")
-    assert resumed_at_every_step(model, small, recipe, memory_bytes) == 2 * training.plan.steps
+    assert resumed_at_every_step(model, small, recipe, memory_bytes) == 2 * training.loop.plan.steps
 
 
 @pytest.mark.parametrize(("model", "recipe"), [(DROPOUT, RECIPE), (NORM, WHOLE)], ids=["dropout", "norm"])
@@ -85,8 +85,8 @@ def test_chunks_have_the_bits_of_resident_rows(small, model, recipe):
 def plain(model, data: Dataset, recipe: epochal.Recipe):
     """Parameters and statistics after a loop of single steps, with the keys that the documentation promises."""
     training = epochal.train(model, data, recipe)
-    plan, x, y = training.plan, np.asarray(data.train.x), data.train.y
-    params, model_state = jax.tree.map(jnp.copy, (training.state.params, training.state.model_state))
+    plan, x, y = training.loop.plan, np.asarray(data.train.x), data.train.y
+    params, model_state = jax.tree.map(jnp.copy, (training.loop.state.params, training.loop.state.model_state))
     optimizer = optax.sgd(recipe.learning_rate, recipe.momentum)
     slots, step, stream = optimizer.init(params), 0, jax.random.fold_in(jax.random.key(recipe.seed), 0)
 
@@ -102,13 +102,13 @@ def plain(model, data: Dataset, recipe: epochal.Recipe):
             gradient, model_state = jax.grad(loss, has_aux=True)(params, model_state, rows, key)
             updates, slots = optimizer.update(gradient, slots, params)
             params, step = optax.apply_updates(params, updates), step + 1
-    return params, model_state, training.state
+    return params, model_state, training.loop.state
 
 
 @pytest.mark.parametrize("model", [DROPOUT, NORM], ids=["dropout", "norm"])
 def test_a_run_is_a_plain_loop_of_the_same_steps(small, model):
     params, model_state, start = plain(model, small, WHOLE)
-    state = drained(model, small, WHOLE).state
+    state = drained(model, small, WHOLE).loop.state
     compare = partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6)  # float32, summed in another order
     jax.tree.map(compare, state.params, params)
     jax.tree.map(compare, state.model_state, model_state)
@@ -142,9 +142,9 @@ def test_predicting_uses_the_running_statistics_of_the_best(small):
     fit = training.fit()
     assert fit.best.step < training.step, "the best must lie before the end for this test to say anything"
     assert isinstance(fit.params, Variables)
-    assert (fit.params.model_state["mean"] != np.asarray(training.state.model_state["mean"])).any()
+    assert (fit.params.model_state["mean"] != np.asarray(training.loop.state.model_state["mean"])).any()
     fresh = drained(NORM, small, replace(WHOLE, epochs=fit.best.epoch, learning_rate=0.3))
-    jax.tree.map(np.testing.assert_array_equal, fresh.state.variables, fit.params)
+    jax.tree.map(np.testing.assert_array_equal, fresh.loop.state.variables, fit.params)
     model_state = fit.params.model_state
     logits = normed(fit.params.params, jnp.asarray(small.valid.x), model_state["mean"], model_state["var"])[0]
     np.testing.assert_allclose(fit.predict_proba(small.valid.x), jax.nn.softmax(logits), rtol=1e-5, atol=1e-6)
@@ -178,8 +178,8 @@ def test_a_smaller_last_minibatch_is_refused_where_statistics_would_take_it_in(s
     ):
         epochal.train(NORM, small, RECIPE)
     whole = epochal.load({"train": blobs(96), "valid": blobs(40, seed=1), "test": blobs(33, seed=2)})
-    assert epochal.train(NORM, whole, RECIPE).plan.steps == 3
-    assert epochal.train(DROPOUT, small, RECIPE).plan.steps == 4
+    assert epochal.train(NORM, whole, RECIPE).loop.plan.steps == 3
+    assert epochal.train(DROPOUT, small, RECIPE).loop.plan.steps == 4
 
 
 def test_double_precision_is_kept_in_the_statistics():
@@ -188,7 +188,7 @@ def test_double_precision_is_kept_in_the_statistics():
     data = epochal.load({"train": (x.astype(np.float64) / 3, y), "valid": held[0], "test": held[1]})
     training = drained(NORM, data, replace(WHOLE, dtype="float64"))
     assert {leaf.dtype for leaf in jax.tree.leaves(training.fit().params)} == {np.dtype(np.float64)}
-    assert training.state.model_state["mean"].dtype == np.float64
+    assert training.loop.state.model_state["mean"].dtype == np.float64
 
 
 def test_statistics_may_count(small):
@@ -203,7 +203,7 @@ def test_statistics_may_count(small):
 
     counting = epochal.Model(init, lambda variables, x: BASE.logits(variables.params, x), forward=forward)
     training = drained(counting, small, WHOLE)
-    assert training.state.model_state["seen"].dtype == np.int32
-    assert int(training.state.model_state["seen"]) == training.step == 6
+    assert training.loop.state.model_state["seen"].dtype == np.int32
+    assert int(training.loop.state.model_state["seen"]) == training.step == 6
     assert training.fit().params.model_state["any"].dtype == bool
     assert outcome(training)[0] == outcome(drained(counting, small, WHOLE, too_little(counting, small, WHOLE)))[0]

@@ -139,7 +139,7 @@ def test_a_models_own_convolution_is_no_slow_one_in_the_compiled_stretch(small_i
     model, recipe = epochal.Model(init, logits), epochal.Recipe(batch_size=10)
     with jax.enable_x64(False):
         plan, program = Plan(len(small_images.train), 10), Program(model, recipe, small_images.example_shape, 3)
-        placed, _, _ = program.settle(small_images, plan)
+        placed, _, _ = program.compile_and_place(small_images, plan)
         work = next(placed.work(0, 0, 1))
         text = compiled.run_steps.lower(program.step, program.start(plan), *work).compile().as_text()
     assert "convolution(" not in text.replace("metadata", "")

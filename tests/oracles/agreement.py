@@ -15,7 +15,7 @@ from epochal.training.training import Training
 
 def outcome(run: Training) -> tuple:
     """A digest of the final state, one of the best parameters, where they were reached, and the history."""
-    state = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(run.state))).hexdigest()
+    state = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(run.loop.state))).hexdigest()
     history = [(e.epoch, e.step, e.loss, e.valid, e.best, e.validations) for e in run.epochs]
     return state, run.fit().parameters_sha256, run.best, history, run.stopped
 
@@ -31,8 +31,8 @@ def drained(model: Any, data: Dataset, recipe: epochal.Recipe, memory_bytes: int
 def too_little(model: Any, data: Dataset, recipe: epochal.Recipe) -> int:
     """One byte less than a resident run needs."""
     training = epochal.train(model, data, recipe)
-    training.placed.close()
-    program, plan = training.program, training.plan
+    training.loop.placed.close()
+    program, plan = training.loop.program, training.loop.plan
     taken = program._compile(plan, data.train, len(data.train), plan.steps)
     row_bytes = program._row_bytes(data.train)
     return Needs(len(data.train), len(data.valid), row_bytes, plan.numbers, plan.steps, taken).resident - 1
@@ -45,7 +45,7 @@ def resumed_at_every_step(model: Any, data: Dataset, recipe: epochal.Recipe, mem
     """
     whole = epochal.train(model, data, recipe, memory_bytes=memory_bytes)
     snapshots = [(whole.snapshot(), ())]
-    for _ in whole.moments():
+    for _ in whole.progress():
         snapshots.append((whole.snapshot(), tuple(whole.epochs)))
     assert len(snapshots) == 1 + whole.step
     for step, (snapshot, epochs) in enumerate(snapshots):
@@ -53,7 +53,7 @@ def resumed_at_every_step(model: Any, data: Dataset, recipe: epochal.Recipe, mem
         metadata = json.loads(json.dumps(snapshot.metadata))
         again.load_snapshot(snapshot._replace(metadata=metadata), epochs)
         assert again.step == step
-        for _ in again.moments():
+        for _ in again.progress():
             pass
         assert outcome(again) == outcome(whole), f"resumed at step {step}"
     return whole.step

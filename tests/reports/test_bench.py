@@ -57,13 +57,13 @@ def test_validation_is_timed_apart_and_the_run_is_the_same(small):
     recipe = bench.WORKS["W2"].recipe(3)
     plain = list(train(bench.mlp(8), small, recipe))
     training = train(bench.mlp(8), small, recipe)
-    count = training.program.count_errors
+    count = training.loop.program.count_errors
 
     def slow(*arguments):
         time.sleep(0.05)
         return count(*arguments)
 
-    training.program.count_errors = slow
+    training.loop.program.count_errors = slow
     timed = list(bench.epochs(training))
     assert [(epoch.loss, epoch.wrong) for epoch in timed] == [(e.loss, e.valid.wrong) for e in plain]
     assert all(epoch.valid >= 0.05 for epoch in timed)
@@ -71,7 +71,7 @@ def test_validation_is_timed_apart_and_the_run_is_the_same(small):
 
 
 def test_synthetic_rows_have_the_shape_and_can_be_learnt(monkeypatch):
-    monkeypatch.setattr(bench.named, "find", lambda name: None)
+    monkeypatch.setattr(bench.catalog, "find", lambda name: None)
     data = bench.data(1000)
     assert data.source == "synthetic rows of 28×28"
     assert (len(data.train), len(data.valid), data.example_shape) == (1000, 200, (28, 28))

@@ -20,7 +20,7 @@ from epochal import Recipe, errors, logistic, train
 from epochal.runs import run
 from epochal.runs.loggers import Log, Tool, check
 from epochal.runs.loggers.story import learning_rate
-from epochal.runs.writer import CheckpointOptions, RunFolder
+from epochal.runs.writer import CheckpointOptions, RunWriter
 from epochal.system.extras import EXTRAS
 from needs import extra
 
@@ -150,9 +150,9 @@ def test_a_store_holds_the_curves_once_though_the_run_was_killed_and_repeats_upd
     extra(*EXTRAS[tool])
     path = tmp_path / "a"
     training = train(logistic(), small, RECIPE)
-    folder = RunFolder.create(path, training, CheckpointOptions(checkpoint_seconds=0))
+    folder = RunWriter.create(path, training, CheckpointOptions(checkpoint_seconds=0))
     with folder, Log(path, training, [tool]) as log:
-        for moment in log.follow(folder.moments()):
+        for moment in log.follow(folder.progress()):
             if moment.epoch and moment.epoch.epoch == 3:
                 training.stop()
     for checkpoint in path.glob("checkpoint-*"):
@@ -160,7 +160,7 @@ def test_a_store_holds_the_curves_once_though_the_run_was_killed_and_repeats_upd
     resumed = run.resume(path, small).folder
     assert resumed.training.step == 0
     with resumed, Log(path, resumed.training, [tool]) as log:
-        for _ in log.follow(resumed.moments()):
+        for _ in log.follow(resumed.progress()):
             pass
         fit = resumed.training.fit(path)
         test = fit.test()

@@ -17,7 +17,10 @@ RECIPE = epochal.Recipe(batch_size=20, epochs=3)
 
 def test_a_run_is_read_without_jax(small, tmp_path):
     fit = epochal.fit(epochal.logistic(), small, RECIPE, out=tmp_path / "run")
-    fit.test()
+    for _ in range(2):
+        fit.test()
+    first, second = (entry["opened_before"] for entry in read_run(tmp_path / "run").openings)
+    assert second == first + 1
     code = (
         "import sys, epochal.runs\n"
         "folder, record, epochs, openings = epochal.runs.read_run(sys.argv[1])\n"
@@ -27,7 +30,7 @@ def test_a_run_is_read_without_jax(small, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "run"], capture_output=True, text=True, check=False
     )  # fmt: skip
-    assert done.stdout == f"{fit.parameters_sha256} epochs [1, 2, 3] 1\n", done.stderr
+    assert done.stdout == f"{fit.parameters_sha256} epochs [1, 2, 3] 2\n", done.stderr
 
 
 def test_a_record_says_what_a_report_needs_and_is_read_back_as_it_was_written(small, tmp_path):

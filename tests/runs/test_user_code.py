@@ -18,7 +18,7 @@ from commands import epochal as command
 from commands import result
 from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
-from epochal.runs.writer import RunFolder
+from epochal.runs.writer import RunWriter
 from epochal.system import trust, user_file, user_package
 from needs import extra
 from sealing import rechain, reseal, sealed_text
@@ -212,11 +212,11 @@ def test_a_run_of_a_built_in_model_keeps_no_code_and_makes_no_key(tmp_path):
 
 def stopped(model, data, recipe, path: Path, step: int) -> None:
     run = epochal.train(model, data, recipe)
-    with RunFolder.create(path, run, CheckpointOptions(checkpoint_seconds=0)) as folder:
-        moments = folder.moments()
+    with RunWriter.create(path, run, CheckpointOptions(checkpoint_seconds=0)) as folder:
+        progress = folder.progress()
         while run.step < step:
-            next(moments)
-        moments.close()
+            next(progress)
+        progress.close()
 
 
 def test_a_run_resumed_from_kept_text_has_the_bits_of_one_that_was_not(small, place, tmp_path, monkeypatch):
@@ -245,16 +245,16 @@ def test_what_is_imported_in_the_middle_of_a_run_is_kept_when_it_appears(small, 
     text += "def late():\n    import lazy\n"
     folder = write(tmp_path / "exp", {"net.py": text, "lazy.py": "x = 1\n"})
     run = epochal.train(f"{folder}/net.py:net", small, epochal.Recipe(epochs=3))
-    with RunFolder.create(tmp_path / "run", run) as kept:
-        moments = kept.moments()
-        next(moments)
+    with RunWriter.create(tmp_path / "run", run) as kept:
+        progress = kept.progress()
+        next(progress)
         assert not (tmp_path / "run/code/exp/lazy.py").exists()
         run.model.source.root.module.late()
         write(folder, {"lazy.py": "x = 'edited after it was executed'\n"})
-        next(moments)
+        next(progress)
         assert (tmp_path / "run/code/exp/lazy.py").read_text() == "x = 1\n"
         assert "lazy.py" in json.loads((tmp_path / "run/run.json").read_text())["code"]["folders"]["exp"]["files"]
-        moments.close()
+        progress.close()
 
 
 def test_a_run_that_was_killed_before_it_was_one_begins_again_and_a_folder_called_code_is_left_alone(

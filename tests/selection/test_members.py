@@ -38,7 +38,7 @@ def _alone(model, data, recipe, memory_bytes=None):
             pass
     except DivergedError:
         assert training.stopped == "diverged"
-    return training.member
+    return training.tracker
 
 
 def _story(member):
@@ -49,15 +49,15 @@ def _story(member):
 def _together(model, data, recipes, memory_bytes=None):
     loop, widths = Loop(model, data, recipes, memory_bytes), []
     for _ in loop.run():
-        widths.append(len(loop.together))
+        widths.append(len(loop.active))
     return loop, widths
 
 
 def test_each_of_twelve_members_is_its_recipe_trained_alone(small):
     loop, widths = _together(epochal.mlp(4), small, TWELVE)
     alone = [_alone(epochal.mlp(4), small, recipe) for recipe in TWELVE]
-    assert [_story(member) for member in loop.members] == [_story(member) for member in alone]
-    for member, other in zip(loop.members, alone, strict=True):
+    assert [_story(member) for member in loop.trackers] == [_story(member) for member in alone]
+    for member, other in zip(loop.trackers, alone, strict=True):
         if member.params is not None:
             for name, array in flatten(member.params).items():
                 np.testing.assert_allclose(array, flatten(other.params)[name], rtol=1e-9, err_msg=str(member.recipe))
@@ -69,7 +69,7 @@ def test_each_of_twelve_members_is_its_recipe_trained_alone(small):
 def test_in_float32_counts_differ_by_rounding_alone(small):
     recipes = [replace(BASE, dtype="float32", learning_rate=rate, patience_steps=1000) for rate in (0.01, 0.1, 0.3)]
     loop, _ = _together(epochal.mlp(4), small, recipes)
-    for member, recipe in zip(loop.members, recipes, strict=True):
+    for member, recipe in zip(loop.trackers, recipes, strict=True):
         _, steps, _, validations = _story(_alone(epochal.mlp(4), small, recipe))
         assert member.step == steps
         for (step, wrong), (other_step, other) in zip(_story(member)[3], validations, strict=True):
@@ -81,9 +81,9 @@ def test_members_with_seeds_of_their_own_have_orders_of_their_own(small):
     recipes = [replace(BASE, seed=seed, epochs=epochs) for seed, epochs in ((0, 2), (1, 3), (1, 5), (7, 9))]
     loop, widths = _together(epochal.mlp(4), small, recipes)
     assert min(widths) == 1, "the last one goes on alone"
-    for member, recipe in zip(loop.members, recipes, strict=True):
+    for member, recipe in zip(loop.trackers, recipes, strict=True):
         assert _story(member) == _story(_alone(epochal.mlp(4), small, recipe))
-    assert loop.members[1].epochs[0] == replace(loop.members[2].epochs[0], seconds=loop.members[1].epochs[0].seconds)
+    assert loop.trackers[1].epochs[0] == replace(loop.trackers[2].epochs[0], seconds=loop.trackers[1].epochs[0].seconds)
 
 
 def test_members_share_chunks(small):
@@ -93,7 +93,7 @@ def test_members_share_chunks(small):
     assert resident.residency.kind == "resident"
     chunked, _ = _together(epochal.logistic(), data, recipes, memory_bytes=110_000)
     assert chunked.residency.kind == "chunked"
-    assert [_story(member) for member in chunked.members] == [_story(member) for member in resident.members]
+    assert [_story(member) for member in chunked.trackers] == [_story(member) for member in resident.trackers]
     with pytest.raises(epochal.CapacityError, match="members with seeds of their own want every row at hand"):
         Loop(epochal.logistic(), data, [recipes[0], replace(recipes[1], seed=1)], memory_bytes=110_000)
 
@@ -106,7 +106,7 @@ def test_a_loop_goes_on_from_snapshots_in_any_company(small):
     assert first.step == 6
     snapshots = first.snapshots()
     later = Loop(epochal.mlp(4), small, [TWELVE[3], TWELVE[0]])
-    later.load_snapshots([snapshots[3], snapshots[0]], [first.members[3].epochs, first.members[0].epochs])
+    later.load_snapshots([snapshots[3], snapshots[0]], [first.trackers[3].epochs, first.trackers[0].epochs])
     for _ in later.run():
         pass
-    assert [_story(member) for member in later.members] == [_story(whole.members[3]), _story(whole.members[0])]
+    assert [_story(member) for member in later.trackers] == [_story(whole.trackers[3]), _story(whole.trackers[0])]

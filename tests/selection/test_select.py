@@ -187,7 +187,7 @@ def test_a_refit_trains_on_both_splits_for_a_stated_number_of_steps(small, tmp_p
     whole = epochal.load({"train": [np.concatenate(p) for p in zip(small.train, small.valid, strict=True)],
                           "valid": tuple(small.valid), "test": tuple(small.test)})  # fmt: skip
     training = epochal.train(epochal.logistic(), whole, replace(RATES[1], patience_steps=1000))
-    for _ in training.run(until=11):
+    for _ in training.loop.run(until=11):
         pass
     np.testing.assert_array_equal(selected.fit.params["W"], training.variables()["W"])
     assert (selected.fit.steps, selected.fit.stopped, selected.fit.best.step) == (11, "refit", 11)
@@ -260,7 +260,7 @@ def test_equal_candidates_are_trained_once_and_counted(small):
 
 
 def test_a_patience_that_cannot_run_out_is_said_where_it_is_true(small):
-    steps = epochal.train("logistic", small, BASE).plan.steps * BASE.epochs
+    steps = epochal.train("logistic", small, BASE).loop.plan.steps * BASE.epochs
     for patience, said in ((steps - 1, 0), (steps, 1)):
         recipe = replace(BASE, patience_steps=patience)
         selected = epochal.select("logistic", small, [recipe, replace(recipe, l2=0.1)])

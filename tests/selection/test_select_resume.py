@@ -84,7 +84,7 @@ def test_a_loop_that_had_become_narrow_goes_on_as_narrow(small, tmp_path, monkey
     def noted(self, loop, *rest):
         begin(self, loop, *rest)
         loops.append(loop)
-        widths.append((loop.step, len(loop.together), self.alive()))
+        widths.append((loop.step, len(loop.active), self.alive()))
 
     monkeypatch.setattr(TrialLoop, "__init__", noted)
     session = Session.begin(CandidateList(candidates), small, Choosing(vectorize="always"), tmp_path / "s")

@@ -63,10 +63,10 @@ def test_the_rows_of_a_file_are_not_copied_for_a_device_on_the_host(tmp_path, ma
     path, options = make(tmp_path)
     data = epochal.load(path, **options)
     training = epochal.train(epochal.logistic(), data, RECIPE)
-    rows = training.placed.rows.x
+    rows = training.loop.placed.rows.x
     assert rows.unsafe_buffer_pointer() == data.train.x.ctypes.data
     np.testing.assert_array_equal(np.asarray(rows), data.train.x)
-    training.placed.close()
+    training.loop.placed.close()
 
 
 def test_an_array_of_the_callers_is_copied_once():

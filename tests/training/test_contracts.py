@@ -57,13 +57,13 @@ WRONG_MODELS = {
     "fails": (model(logits=broken), r"model mine: logits: fails for float32\[20, 6\]: TypeError: .*"
               r"\(.*test_contracts\.py, line \d+\); mend it"),
     "forward's form": (model(forward=lambda params, x, key: BASE.logits(params, x)),
-                       r"model mine: forward: must return \(logits, statistics\), got .*Tracer|ShapeDtypeStruct"),
+                       r"model mine: forward: must return \(logits, model_state\), got .*Tracer|ShapeDtypeStruct"),
     "forward's logits": (model(forward=lambda params, x, key: (x, ())), r"forward: its logits are float32\[20, 6\]"),
-    "statistics come": (model(forward=lambda params, x, key: (BASE.logits(params, x), {"mean": x.mean(0)})),
-                        r"returns the statistics \(mean float32\[6\]\), but init returned \(\); return them in the"),
-    "statistics stay": (model(init=lambda *a: epochal.models.Variables(BASE.init(*a), {"mean": jnp.zeros(6)}),
+    "a model state comes": (model(forward=lambda params, x, key: (BASE.logits(params, x), {"mean": x.mean(0)})),
+                        r"returns the model state \(mean float32\[6\]\), but init returned \(\); return it in the"),
+    "a model state stays": (model(init=lambda *a: epochal.models.Variables(BASE.init(*a), {"mean": jnp.zeros(6)}),
                               logits=lambda variables, x: BASE.logits(variables.params, x)),
-                        "init returns statistics, but there is no forward that changes them; give one"),
+                        "init returns a model state, but there is no forward that changes it; give one"),
 }  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def test_an_optimizer_by_reference_is_the_one_by_value(small, mine, optax_promot
             == epochal.fit(BASE, small, epochal.Recipe(optimizer=value, epochs=2)).parameters_sha256
         )
     first, again = (epochal.train(BASE, small, epochal.Recipe(optimizer=f"{mine}:adam")) for _ in range(2))
-    assert first.program.step == again.program.step, "another program would be compiled"
+    assert first.loop.program.step == again.loop.program.step, "another program would be compiled"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_file_edited_while_a_run_goes_on_changes_nothing_in_it(small, mine, tm
     for _ in training:
         pass
     assert training.fit().parameters_sha256 == whole.parameters_sha256
-    assert training.own.sources["loss"].files == {"mine.py": MINE.encode()}
+    assert training.loop.functions.sources["loss"].files == {"mine.py": MINE.encode()}
 
 
 def test_a_run_finds_its_files_again_and_says_where_they_have_changed(small, mine, tmp_path, caplog):

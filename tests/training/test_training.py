@@ -50,13 +50,15 @@ def test_a_run_stops_where_the_published_loop_stops(small, patience):
 
 def _curve(data, recipe, frequency):
     training = Training(epochal.logistic(), data, recipe)
-    state, wrongs = training.program.start(training.plan), []
-    valid = training.program.place(data.valid)
+    state, wrongs = training.loop.program.start(training.loop.plan), []
+    valid = training.loop.program.place(data.valid)
     for number in range(recipe.epochs):
         for step in range(6):
-            state, _ = training.program.run_steps(state, training.placed, training.plan, number, step, step + 1)
+            state, _ = training.loop.program.run_steps(
+                state, training.loop.placed, training.loop.plan, number, step, step + 1
+            )
             if (number * 6 + step + 1) % frequency == 0:
-                wrongs.append(training.program.count_errors(state.params, valid)[0].wrong)
+                wrongs.append(training.loop.program.count_errors(state.params, valid)[0].wrong)
     return wrongs
 
 
@@ -179,7 +181,7 @@ def test_nan_never_becomes_the_best(small):
 
 def test_a_model_whose_answers_are_nan_is_wrong_on_every_row(small):
     """Finite parameters may overflow in products; the first class would then be predicted, and often be right."""
-    program = epochal.train(epochal.logistic(), small, RECIPE).program
+    program = epochal.train(epochal.logistic(), small, RECIPE).loop.program
     answers = {"W": np.zeros((3, 6), np.float32), "b": np.array([0, np.nan, 1], np.float32)}
     assert [score.wrong for score in program.count_errors(answers, program.place(small.valid))] == [40]
     assert int(epochal.zero_one_loss([[np.nan, 1.0], [2.0, 1.0]], [0, 0])) == 1

@@ -31,7 +31,7 @@ def plain(data: Dataset, recipe: epochal.Recipe, per_row, optimizer=None):
     `per_row(logits, y, rows)` is the loss of every row.
     """
     training = epochal.train(MODEL, data, recipe)
-    params, plan = jax.tree.map(jnp.copy, training.state.params), training.plan
+    params, plan = jax.tree.map(jnp.copy, training.loop.state.params), training.loop.plan
     optimizer = optimizer or optax.sgd(recipe.learning_rate)
     slots, (x, y) = optimizer.init(params), map(np.asarray, data.train)
 
@@ -48,7 +48,7 @@ def plain(data: Dataset, recipe: epochal.Recipe, per_row, optimizer=None):
 
 def agree(training, expected) -> None:
     # The same operations in float32, summed in another order.
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), training.state.params, expected)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), training.loop.state.params, expected)
 
 
 def nll(logits, y, rows):
@@ -162,7 +162,7 @@ def test_weight_decay_reaches_what_its_mask_lets_through(small):
     training = drained(MODEL, small, recipe)
     agree(training, plain(small, recipe, nll, optimizer))
     agree(
-        drained(MODEL, small, changed(l2=0.15)), training.state.params
+        drained(MODEL, small, changed(l2=0.15)), training.loop.state.params
     )  # the gradient of l2 * w² is 2 * l2 * w: the tutorials' penalty leaves biases out as well
 
 
@@ -248,19 +248,19 @@ def test_every_epoch_has_new_keys_and_they_are_folded_in_the_order_that_is_docum
     from epochal.device.compiled import minibatch
 
     training = epochal.train(MODEL, small, AUGMENTED)
-    step, state = training.program.step, training.state
-    (work,) = training.placed.work(0, 0, 1)
+    step, state = training.loop.program.step, training.loop.state
+    (work,) = training.loop.placed.work(0, 0, 1)
     batch = minibatch(work.rows, work.index[0], work.counts[0])
     first = step._augmented(state, batch)
-    later = step._augmented(state._replace(step=jnp.int32(training.plan.steps)), batch)
-    same = step._augmented(state._replace(step=jnp.int32(training.plan.steps - 1)), batch)
+    later = step._augmented(state._replace(step=jnp.int32(training.loop.plan.steps)), batch)
+    same = step._augmented(state._replace(step=jnp.int32(training.loop.plan.steps - 1)), batch)
     np.testing.assert_array_equal(first, same)
     assert (np.asarray(first) != np.asarray(later)).any()
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(AUGMENTED.seed), 1), 0)
     row = int(work.index[0, 3])
     expected = shake(jax.random.fold_in(key, row), jnp.asarray(small.train.x[row]))
     np.testing.assert_allclose(first[3], expected, rtol=1e-6)
-    training.placed.close()
+    training.loop.placed.close()
 
 
 def test_scoring_and_predicting_do_not_augment(small):

@@ -32,6 +32,5 @@ def compare(first: Path, second: Path, *, open_test: Flag = False, trust: Trust 
     print(f"wrong by both {comparison.both:,}, by the first alone {comparison.first_alone:,}, by the second alone "
           f"{comparison.second_alone:,}; McNemar's exact p = {comparison.p:.3g}")  # fmt: skip
     if open_test:
-        entries = ledger.entries(first)
-        print(f"The test split of these data was {ledger.told(ledger.openings(entries[-1]['data']) - 2)}.")
+        print(f"The test split of these data was {ledger.in_words(ledger.entries(first)[-1]['opened_before'])}.")
     return 0

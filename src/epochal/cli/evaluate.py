@@ -55,5 +55,5 @@ def evaluate(
     if evaluation.opened_before is not None:
         openings = len(ledger.entries(run))
         print(f"the test split of this run has been opened {openings:,} {'time' if openings == 1 else 'times'}, "
-              f"that of these data was {ledger.told(evaluation.opened_before)}")  # fmt: skip
+              f"that of these data was {ledger.in_words(evaluation.opened_before)}")  # fmt: skip
     return 0

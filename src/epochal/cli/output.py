@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from epochal.data.dataset import Dataset
     from epochal.device.residency import Residency
-    from epochal.runs.writer import RunFolder
+    from epochal.runs.writer import RunWriter
     from epochal.training.fitted import Fit
 
 
@@ -52,7 +52,7 @@ def describe_score(split: str, score: Score) -> str:
 
 
 def finish(
-    folder: "RunFolder",
+    folder: "RunWriter",
     signals: Signals,
     seconds: dict[str, float],
     *,
@@ -64,16 +64,17 @@ def finish(
     """Run the training of `folder` to its end, score the test split, say the outcome; returns the exit code."""
     from epochal.cli.progress import TrainingLine, watch
     from epochal.runs.loggers import Log
+    from epochal.runs.testing import open_once
     from epochal.training import ledger
 
     training, path = folder.training, folder.path
     # Whatever happens on the way, the state is saved before the folder is let go of.
-    with folder, Log(path, training, log) as told, closing(folder.moments()) as moments:
+    with folder, Log(path, training, log) as told, closing(folder.progress()) as progress:
         try:
-            watch(told.follow(moments), TrainingLine(training), quiet=quiet)
+            watch(told.follow(progress), TrainingLine(training), quiet=quiet)
             with signals.raising():
                 fit = training.fit(path)
-                test, before = tested(fit) if folder.options.open_test else (None, 0)
+                test, before = open_once(fit) if folder.options.open_test else (None, 0)
             if test is not None:
                 told.test(test)
         except DivergedError as error:
@@ -87,7 +88,7 @@ def finish(
     report(fit, training.residency, test, seconds, as_json=as_json)
     if not as_json:
         if test:
-            print(f"The test split of these data was {ledger.told(before)}.")
+            print(f"The test split of these data was {ledger.in_words(before)}.")
         held_out = "test" if test else "valid"
         print(f"next: epochal predict {shlex.quote(str(path))} {shlex.quote(data)} --split {held_out} "
               f"--out predictions.csv   # or a file of new rows")  # fmt: skip
@@ -99,26 +100,7 @@ def resume_line(path: "Path") -> str:
     return f"epochal resume {shlex.quote(str(path))}"
 
 
-def tested(fit: "Fit") -> tuple[Score, int]:
-    """The score of the test split, and how often it had been opened before.
-
-    It is opened unless the run's ledger has it for these parameters: a run that was killed after it had opened the
-    split does not open it twice.
-    """
-    from epochal.training import ledger
-
-    assert fit.folder
-    assert fit.data
-    for entry in ledger.entries(fit.folder):
-        mine = entry["parameters_sha256"] == fit.parameters_sha256
-        if mine and entry.get("test", {}).get("of") == len(fit.data.test):
-            score = Score(entry["test"]["wrong"], entry["test"]["of"])
-            return score, ledger.openings(fit.data.ledger_keys, until=entry)
-    before = ledger.openings(fit.data.ledger_keys)
-    return fit.test(), before
-
-
-def _interrupted(folder: "RunFolder", signals: Signals, seconds: dict[str, float], *, as_json: bool) -> int:
+def _interrupted(folder: "RunWriter", signals: Signals, seconds: dict[str, float], *, as_json: bool) -> int:
     training, path = folder.training, folder.path
     with suppress(OutputError):
         if as_json and training.best:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from epochal.selection.runner import Moment as SelectionProgress
-    from epochal.training.training import Moment as TrainingProgress
+    from epochal.training.progress import Progress as TrainingProgress
     from epochal.training.training import Training
 
 PLAIN_SECONDS = 1.0
@@ -49,11 +49,12 @@ def _plain(progress: Iterable[Any], line: Line) -> None:
 
 def _live(progress: Iterable[Any], line: Line) -> None:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
 
     columns = (BarColumn(30), TextColumn("{task.description}", markup=False))
     terminal = getattr(sys.stderr, "terminal", sys.stderr)  # of `Guard`, which would escape what moves the cursor
-    with Progress(*columns, console=Console(file=terminal), transient=True) as bar:
+    with Bar(*columns, console=Console(file=terminal), transient=True) as bar:
         task = bar.add_task("compiling", total=1.0)
         for one in progress:
             line.update(one)

@@ -42,7 +42,7 @@ def reproduce(
     cut = published.cut(dataset)
     recipe = published.recipe if epochs is None else replace(published.recipe, epochs=epochs)
     fitting = training.train(published.model, cut, recipe)
-    watch(fitting.moments(), TrainingLine(fitting), quiet=quiet or json)
+    watch(fitting.progress(), TrainingLine(fitting), quiet=quiet or json)
     fit = fitting.fit()
     test = fit.test()
     whole = {"valid": fit.score(dataset.valid), "test": fit.score(dataset.test)}

@@ -162,13 +162,13 @@ def drain(session: "Session", signals: "Signals", seconds: dict[str, float], *, 
 
 def _opened(selected: "Selected", *, open_test: bool) -> tuple[Any, int]:
     """The test score of the chosen one, opened now or before a resume; and how often it had been opened before."""
-    from epochal.cli.output import tested
+    from epochal.runs.testing import open_once
     from epochal.training import ledger
 
     fit = selected.fit
     if fit is None or fit.data is None:
         return None, 0
-    return tested(fit) if open_test else (None, ledger.openings(fit.data.ledger_keys))
+    return open_once(fit) if open_test else (None, ledger.openings(fit.data.ledger_keys))
 
 
 def _report(session: "Session", selected: "Selected", test: Any, before: int) -> None:
@@ -185,9 +185,9 @@ def _report(session: "Session", selected: "Selected", test: Any, before: int) ->
     print(f"chosen     {chosen.candidate}")
     if test:
         print(output.describe_score("test", test))
-        print(f"The test split of these data was {ledger.told(before)}.")
+        print(f"The test split of these data was {ledger.in_words(before)}.")
     else:
-        print(f"test       closed ({ledger.told(before)}); open it with: epochal evaluate {fit.folder}")
+        print(f"test       closed ({ledger.in_words(before)}); open it with: epochal evaluate {fit.folder}")
     print(f"run        {fit.folder}\ntable      {session.path}/results.csv, {session.path}/error.svg")
 
 

@@ -71,5 +71,5 @@ def train(
         name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.source).stem}-{fitting.model.name}")
         path = out or writer.new_folder(Path("runs"), name)
         signals.watch(fitting)  # before there is a folder, so that there is none of which the user is not told
-        kept = writer.RunFolder.create(path, fitting, keeping)
+        kept = writer.RunWriter.create(path, fitting, keeping)
         return output.finish(kept, signals, seconds, data=data, log=log, as_json=json, quiet=quiet)

@@ -19,7 +19,7 @@ from epochal.estimator import inputs
 from epochal.estimator.parameters import Settings, checked, signature
 from epochal.estimator.partial_fit import PartialFit
 from epochal.training.progress import Epoch
-from epochal.training.tracker import Member
+from epochal.training.tracker import Tracker
 from epochal.training.training import Training
 
 SIGNATURE = signature()
@@ -91,9 +91,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
         for _ in training:
             pass
         self.params_ = training.variables() if valid is None else training.fit().params
-        self._program, self._divisor, self._partial_fit = training.program, train.divisor, None
+        self._program, self._divisor, self._partial_fit = training.loop.program, train.divisor, None
         self.n_iter_, self.loss_curve_, self.validation_curve_ = 0, [], []
-        self._note(training.member, training.epochs, valid is not None)
+        self._note(training.tracker, training.epochs, valid is not None)
         self.stopped_ = training.stopped
         return self
 
@@ -189,7 +189,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         x, y = self._labelled(X_valid, y_valid, train.example_shape)
         return Split(x, inputs.numbered(y, self.classes_, "y_valid"), train.divisor)
 
-    def _note(self, member: Member, epochs: Sequence[Epoch], validated: bool) -> None:
+    def _note(self, member: Tracker, epochs: Sequence[Epoch], validated: bool) -> None:
         """Add the records of new epochs, the last of `member`, to the curves."""
         best = member.best if validated else None
         self.n_iter_ += len(epochs)

@@ -8,11 +8,11 @@ import numpy as np
 from epochal.data.dataset import Dataset
 from epochal.device.placement import fetch
 from epochal.models import parameters
+from epochal.training.loop import Loop
 from epochal.training.program import Program
 from epochal.training.progress import Epoch
 from epochal.training.recipe import Recipe
-from epochal.training.tracker import Member, Running
-from epochal.training.training import train
+from epochal.training.tracker import CurrentEpoch, Tracker
 
 
 class PartialFit:
@@ -28,7 +28,7 @@ class PartialFit:
     def __init__(self, model: Any, recipe: Recipe, memory_bytes: int | None, variables: Any = None):
         """`variables` are the parameters to begin with; left out: the model's initial ones."""
         self.model, self.recipe, self.memory_bytes, self.variables = model, recipe, memory_bytes, variables
-        self.member = Member(recipe, steps_per_epoch=1)
+        self.member = Tracker(recipe, steps_per_epoch=1)
         self._state: dict[str, np.ndarray] | None = None
 
     @property
@@ -41,27 +41,26 @@ class PartialFit:
 
         `variables` then are the best so far, else the last. Raises what `train` raises; the state is then as before.
         """
-        training = train(self.model, data, self.recipe, memory_bytes=self.memory_bytes)
-        program, placed, steps = training.program, training.placed, training.plan.steps
+        loop = Loop(self.model, data, [self.recipe], self.memory_bytes)
+        program, steps = loop.program, loop.plan.steps
         try:
             if self._state is None:
-                state = program.start(training.plan, self.variables)
+                state = program.start(loop.plan, self.variables)
             else:
-                state = program.to_state(self._state, training.state)
-            state, losses = program.run_steps(state, placed, training.plan, len(self.member.epochs), 0, steps)
+                state = program.to_state(self._state, loop.state)
+            state, losses = program.run_steps(state, loop.placed, loop.plan, len(self.member.epochs), 0, steps)
 
             def copies() -> Any:
                 return fetch(state.variables)
 
             member = copy(self.member)  # so that an error leaves everything as it was
-            member.running = Running()
-            member.advance(losses[0], training.plan.counts, copies)
+            member.current_epoch = CurrentEpoch()
+            member.advance(losses[0], loop.plan.counts, copies)
             if validates:
-                member.observe(program.count_errors(state.variables, training.placed_valid)[0], copies)
+                member.observe(program.count_errors(state.variables, loop.placed_valid)[0], copies)
             self.variables = member.params if validates else copies()
             self._state = parameters.flatten(fetch(state))
-            self.member, self.program, self.model = member, program, training.model
+            self.member, self.program, self.model = member, program, loop.model
         finally:
-            placed.close()
-            training.placed_valid.close()
+            loop.close()
         return member.close(len(data.valid))

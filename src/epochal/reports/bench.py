@@ -65,21 +65,12 @@ class Timed(NamedTuple):
 
 def epochs(training: Training) -> Iterator[Timed]:
     """The epochs of a run, timed from one to the next: the time includes the order of the rows."""
-    spent, count = [0.0], training.program.count_errors
-
-    def counted(*arguments: Any) -> Any:
-        begun = time.perf_counter()
-        score = count(*arguments)
-        spent[0] += time.perf_counter() - begun
-        return score
-
-    training.program.count_errors = counted  # pyrefly: ignore
     begun = time.perf_counter()
     for epoch in training:
-        now = time.perf_counter()
+        seconds, spent = time.perf_counter() - begun, epoch.validation_seconds
         assert epoch.valid
-        yield Timed(now - begun - spent[0], spent[0], epoch.loss, epoch.valid.wrong)
-        begun, spent[0] = time.perf_counter(), 0.0
+        yield Timed(seconds - spent, spent, epoch.loss, epoch.valid.wrong)
+        begun = time.perf_counter()
 
 
 def data(rows: int = ROWS) -> Dataset:

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = facade(
     checkpoint="",
     kept_code="",
     code_keeper="",
-    writer="RunFolder",
+    writer="RunWriter",
+    testing="Opening open_once",
     loggers="",
 )

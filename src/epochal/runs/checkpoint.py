@@ -1,4 +1,4 @@
-"""Checkpoints in a run folder: written in the background, whole or not at all, the newest whole one found again.
+"""Checkpoints in a run folder: written in the background, whole or not at all, and the newest whole one to go on from.
 
 A save writes a new name, flushes it, renames it, flushes the folder, reads it back, and only then removes older ones.
 """
@@ -14,16 +14,18 @@ import numpy as np
 
 from epochal.errors import RunError, StorageError
 from epochal.system import checksummed, plain_files
-from epochal.system.schema import fields, flag, listed, mapping, number, optional, plain, sha256, text, together, whole
+from epochal.system.schema import fields, flag, listed, mapping, number, optional, plain, sha256, together, whole
+from epochal.training.progress import stopped
 from epochal.training.snapshot import Snapshot
 
 KEEP = 2
 STATE = fields(
     dict, step=whole(), patience=listed(plain, 4, 4), best=optional(listed(whole(), 4, 4)), epochs=whole(),
-    running=fields(
-        dict, loss=number, rows=whole(), seconds=number, best=flag, validations=listed(together(whole(), whole()))
+    current_epoch=fields(
+        dict, loss=number, rows=whole(), seconds=number, validation_seconds=number, best=flag,
+        validations=listed(together(whole(), whole())),
     ),
-    stopped=optional(text), seconds=mapping(number), run=optional(sha256), history=optional(sha256),
+    stopped=optional(stopped), seconds=mapping(number), run=optional(sha256), history=optional(sha256),
 )  # fmt: skip
 """The metadata of a run's checkpoint."""
 _NAME = re.compile(r"checkpoint-(\d{12})\.safetensors")
@@ -57,7 +59,7 @@ def save(folder: Path, snapshot: Snapshot) -> None:
     try:
         checksummed.write(path, arrays, snapshot.metadata)
         _read_back(path)
-        for _, old in [pair for pair in found(folder) if pair[0] < step][: 1 - KEEP]:
+        for _, old in [pair for pair in paths(folder) if pair[0] < step][: 1 - KEEP]:
             plain_files.unlink(old)
     except (OSError, RunError) as error:
         size = sum(array.nbytes for array in arrays.values())
@@ -74,7 +76,7 @@ def _read_back(path: Path) -> None:
         raise
 
 
-def found(folder: Path) -> list[tuple[int, Path]]:
+def paths(folder: Path) -> list[tuple[int, Path]]:
     """The checkpoints of a run by update, oldest first. What a killed process left half-written is none of them.
 
     Nor are links, and whatever else is no regular file.
@@ -86,11 +88,11 @@ def found(folder: Path) -> list[tuple[int, Path]]:
 def newest(folder: Path, run: str | None = None) -> tuple[Snapshot | None, dict[Path, str]]:
     """The newest whole checkpoint, None where there is none, and what is wrong with newer ones.
 
-    `run` is what their value of that name must be: a checkpoint of another run is not taken.
+    `run` is what their value of that name must be: a checkpoint of another run does not count.
     Raises RunError where there are some, and none is whole, or where one may not be read.
     """
     complaints = {}
-    for step, path in reversed(found(folder)):
+    for step, path in reversed(paths(folder)):
         try:
             arrays, metadata = checksummed.read(path)
             if metadata.get("step") == step and run in (None, metadata.get("run")):
@@ -112,7 +114,7 @@ def set_aside(path: Path) -> Path:
 
 
 class Saver:
-    """Saves snapshots in a thread of its own, the latest first; a failure surfaces at the next call and on close."""
+    """Saves snapshots in a background thread, the latest first; a failure surfaces at the next call and on close."""
 
     def __init__(self, save: Callable[[Snapshot], None]):
         self._save = save
@@ -135,7 +137,7 @@ class Saver:
             return error
 
     def close(self) -> StorageError | None:
-        """Wait until all is saved, end the thread; the last failure, if it has not been told."""
+        """Wait until all is saved, end the thread; the last failure, if nobody has it yet."""
         with self._wake:
             self._closing = True
             self._wake.notify_all()

@@ -1,4 +1,4 @@
-"""Writes the user's code that a run executes into its folder, and signs it (`keptcode` says what for)."""
+"""Writes the user's code that a run executes into its folder, and signs it (`kept_code` says what for)."""
 
 import re
 from collections.abc import Mapping
@@ -13,42 +13,42 @@ from epochal.system.user_file import Fetched
 class Keeper:
     """Keeps the code of a run in its folder, and more of it where a module is imported later."""
 
-    def __init__(self, path: Path, uses: Mapping[str, Fetched], told: Mapping[str, Any] | None = None):
-        """`uses` say what is used for what; `told` is what the folder tells of code that it keeps already."""
+    def __init__(self, path: Path, uses: Mapping[str, Fetched], manifest: Mapping[str, Any] | None = None):
+        """`uses` say what is used for what; `manifest` is what the folder says of code that it keeps already."""
         self.path, self.uses = path, dict(uses)
-        self._told: dict[str, Any] | None = None
-        self._folders: dict[str, dict[str, Any]] = dict(checked(path, told)["folders"])
+        self._manifest: dict[str, Any] | None = None
+        self._folders: dict[str, dict[str, Any]] = dict(checked(path, manifest)["folders"])
 
     def keep(self) -> dict[str, Any] | None:
-        """Write what is not there yet, and return what the folder tells of it; None where nothing comes from files.
+        """Write what is not there yet, and return the manifest; None where nothing comes from files.
 
         Raises OSError.
         """
-        told, texts = self._plan()
-        if told is None:
+        manifest, texts = self._plan()
+        if manifest is None:
             return None
         for place, text in texts.items():
             check_links(self.path / NAME, place)
             if not _holds(self.path / NAME / place, text):
                 atomic.make_folder((self.path / NAME / place).parent)
                 atomic.write(self.path / NAME / place, text)
-        signed = told | {"uses": {use: of.reference for use, of in self.uses.items() if of.reference}}
-        if self._told is None or {name: self._told.get(name) for name in signed} != signed:
-            self._told = signed | {"signature": trust.signature(signed)}
-        return self._told
+        signed = manifest | {"uses": {use: of.reference for use, of in self.uses.items() if of.reference}}
+        if self._manifest is None or {name: self._manifest.get(name) for name in signed} != signed:
+            self._manifest = signed | {"signature": trust.signature(signed)}
+        return self._manifest
 
     def has_grown(self) -> bool:
         """Whether code was executed that is not kept yet."""
-        told, _ = self._plan()
-        return told is not None and (self._told is None or told["folders"] != self._told["folders"])
+        manifest, _ = self._plan()
+        return manifest is not None and (self._manifest is None or manifest["folders"] != self._manifest["folders"])
 
     def is_own(self) -> bool:
         """Whether the folder of code holds nothing else: what a run left that was killed before it was one."""
         _, texts = self._plan()
-        found = [path for path in (self.path / NAME).rglob("*") if path.is_symlink() or not path.is_dir()]
+        paths = [path for path in (self.path / NAME).rglob("*") if path.is_symlink() or not path.is_dir()]
         return not (self.path / NAME).is_symlink() and all(
             not path.is_symlink() and (_is_temporary(path) or _holds(path, texts.get(self._place(path))))
-            for path in found
+            for path in paths
         )
 
     def sweep(self) -> None:
@@ -86,9 +86,9 @@ class Keeper:
             ):
                 return name
         first = re.sub(r"[^\w-]+", "_", Path(path).name, flags=re.ASCII)[:60] or "_"
-        taken = {name.lower() for name in (*self._folders, *others)}
-        names = (first if number == 1 else f"{first}-{number}" for number in range(1, len(taken) + 3))
-        return next(name for name in names if name.lower() not in taken)
+        used = {name.lower() for name in (*self._folders, *others)}
+        names = (first if number == 1 else f"{first}-{number}" for number in range(1, len(used) + 3))
+        return next(name for name in names if name.lower() not in used)
 
 
 def _is_temporary(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The history of a run: a line an epoch, as many as the state knows, and a digest by which checkpoints know them."""
+"""`history.jsonl` of a run folder: one line an epoch, and a digest of them that checkpoints hold."""
 
 import hashlib
 from collections.abc import Iterable
@@ -30,12 +30,12 @@ class History:
             raise self._failure(error) from None
 
     def add(self, epoch: Epoch) -> None:
-        """Have `epoch` written with the next `write`."""
+        """Queue `epoch` for the next `write`."""
         self._waiting.append(_line(epoch))
         self._digest.update(self._waiting[-1])
 
     def write(self) -> StorageError | None:
-        """Write the lines that wait; what hinders it."""
+        """Write the lines that wait; returns the error if that fails."""
         if not self._waiting:
             return None
         try:

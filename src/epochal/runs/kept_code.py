@@ -26,21 +26,21 @@ class Kept:
     """The code of a run that may be executed: what is used of it was compared with its digests, and is vouched for."""
 
     def __init__(
-        self, path: Path, told: Mapping[str, Any], texts: Mapping[str, dict[str, bytes]], wrong: str | None = None
+        self, path: Path, manifest: Mapping[str, Any], texts: Mapping[str, dict[str, bytes]], wrong: str | None = None
     ):
-        self.path, self._told, self._texts, self._wrong = path, told, texts, wrong
+        self.path, self._manifest, self._texts, self._wrong = path, manifest, texts, wrong
 
     def fetch(self, reference: Any) -> Fetched:
         """The object that a reference of the run means; anything else as it is. Raises RecipeError, RunError."""
         if not user_file.is_reference(reference):
             return user_file.fetch(reference)
-        if reference not in self._told.get("references", {}):
+        if reference not in self._manifest.get("references", {}):
             raise RunError(
                 f"{self.path}: uses {plain(reference)}, which is not among the code that it keeps; nothing of it was "
                 f"executed, {option('model', 'FILE.py:NAME')} takes a file of yours in place of its model"
             )
-        name, file, of = self._told["references"][reference]
-        folder, place = Path(self._told["folders"][name]["path"]), self.path / NAME / name
+        name, file, of = self._manifest["references"][reference]
+        folder, place = Path(self._manifest["folders"][name]["path"]), self.path / NAME / name
         load = partial(user_code.kept, folder, file, self._texts[name], place)
         remedy = f"{option('model', 'FILE.py:NAME')} takes another file in place of the model"
         return user_file.named(reference, place / file, of, load, remedy)
@@ -51,53 +51,53 @@ class Kept:
 
     def changed(self) -> list[str]:
         """What is to be said of originals that are there and are not what was kept: at most one note."""
-        found = []
+        changed = []
         for name, texts in self._texts.items():
-            folder = Path(self._told["folders"][name]["path"])
+            folder = Path(self._manifest["folders"][name]["path"])
             for path, text in texts.items():
                 try:
                     now = user_code.read_text(folder / path)
                 except OSError:
                     continue
                 if now != text:
-                    found.append((folder / path, digest(text), digest(now)))
-        if not found:
+                    changed.append((folder / path, digest(text), digest(now)))
+        if not changed:
             return []
-        path, then, now = found[0]
-        also = f" (and so have {len(found) - 1:,} other files)" if len(found) > 1 else ""
+        path, then, now = changed[0]
+        also = f" (and so have {len(changed) - 1:,} other files)" if len(changed) > 1 else ""
         return [
             f"{path} has changed since: its SHA-256 was {then[:12]}…, is {now[:12]}…{also}; the text that the run "
             f"keeps is used, {option('model', 'FILE.py:NAME')} takes the model of a file as it is now"
         ]
 
 
-def opened(path: Path, told: Any, uses: Mapping[str, str], needed: Iterable[str], *, trusted: bool = False) -> Kept:
+def opened(path: Path, manifest: Any, uses: Mapping[str, str], needed: Iterable[str], *, trusted: bool = False) -> Kept:
     """The kept code of the folder `path`, of which `needed` references are to be executed; nothing is executed here.
 
-    `told` is what `codekeeper` has written, `uses` the references by what the folder says they are used for. Raises
+    `manifest` is what `code_keeper` wrote, `uses` the references by what the folder says they are used for. Raises
     RunError where this user has not signed that, or a kept text is not what was signed, unless it is `trusted`.
     """
     needed = [reference for reference in dict.fromkeys(needed) if user_file.is_reference(reference)]
     if not needed:
         return Kept(path, {}, {})
-    told = checked(path, told)
-    references = told["references"]
+    manifest = checked(path, manifest)
+    references = manifest["references"]
     kept = {reference: references[reference] for reference in needed if reference in references}
     if len(kept) < len(needed):
         Kept(path, {}, {}).fetch(next(reference for reference in needed if reference not in kept))
     texts, wrong = {}, None
     for name in dict.fromkeys(name for name, *_ in kept.values()):
-        texts[name], bad = _read(path, name, told["folders"][name]["files"])
+        texts[name], bad = _read(path, name, manifest["folders"][name]["files"])
         wrong = wrong or bad
-    signed = {"folders": told["folders"], "references": references, "uses": dict(uses)}
-    objection = trust.objection(signed, told.get("signature")) or (f"has changed: {wrong}" if wrong else None)
+    signed = {"folders": manifest["folders"], "references": references, "uses": dict(uses)}
+    objection = trust.objection(signed, manifest.get("signature")) or (f"has changed: {wrong}" if wrong else None)
     if objection and not trusted:
         raise RunError(
             f"{path}: to open it, code would be executed that {objection}: {_listed(kept, texts)}\n"
             f"nothing was executed; {option('trust', True)} executes it once you have read it, "
             f"{option('model', 'FILE.py:NAME')} takes a file of yours in place of the model of a run"
         )
-    return Kept(path, told, texts, wrong)
+    return Kept(path, manifest, texts, wrong)
 
 
 def plain(text: object) -> str:
@@ -106,21 +106,21 @@ def plain(text: object) -> str:
     return shown if len(shown) <= 120 else f"{shown[:120]}…"
 
 
-def checked(path: Path, told: Any) -> Mapping[str, Any]:
-    """`told` if it has the form of what `keep` returns, or nothing where it is None. Raises RunError."""
-    if told is None:
+def checked(path: Path, manifest: Any) -> Mapping[str, Any]:
+    """`manifest` if it has the form of what `keep` returns, or nothing where it is None. Raises RunError."""
+    if manifest is None:
         return {"folders": {}, "references": {}}
     try:
-        folders = all(isinstance(of["path"], str) and _is_texts(of["files"]) for of in told["folders"].values())
+        folders = all(isinstance(of["path"], str) and _is_texts(of["files"]) for of in manifest["folders"].values())
         references = all(
-            len(of) == 3 and set(map(type, of)) == {str} and of[0] in told["folders"] and isinstance(name, str)
-            for name, of in told["references"].items()
+            len(of) == 3 and set(map(type, of)) == {str} and of[0] in manifest["folders"] and isinstance(name, str)
+            for name, of in manifest["references"].items()
         )
         if folders and references:
-            return told
+            return manifest
     except (AttributeError, KeyError, TypeError):
         pass
-    raise RunError(f"{path}: what it tells of the code that it keeps is damaged; bring the folder back as it was")
+    raise RunError(f"{path}: what it says of the code that it keeps is damaged; bring the folder back as it was")
 
 
 def _is_texts(files: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""How a run is kept: one frozen dataclass."""
+"""Options of how a run folder is written."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ from epochal.system.options import Options, within
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointOptions(Options):
-    """How a run is kept."""
+    """When checkpoints are saved, what happens where they cannot be, and whether the test split is opened."""
 
     checkpoint_seconds: float = within(60.0, least=0)
     """Seconds between two checkpoints at most; a new best is saved as soon as that costs less than 2 %."""

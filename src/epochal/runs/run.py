@@ -1,4 +1,4 @@
-"""Runs that are kept: train into a folder, go on where a run was left, open one that is done."""
+"""Runs in folders: train into one, resume, load."""
 
 import logging
 from collections.abc import Mapping
@@ -9,21 +9,20 @@ from typing import Any
 from epochal.data.dataset import Dataset
 from epochal.data.loading import load
 from epochal.errors import DataError, DivergedError, EpochalError, RecipeError, RunError, StorageError
-from epochal.models import parameters
 from epochal.models.base import Model
-from epochal.runs import checkpoint, history
+from epochal.runs import best_file, checkpoint, history
+from epochal.runs.row_file import RecordedData
 from epochal.runs.run_code import RunCode
 from epochal.runs.schema import NAME, REMEDY, DataRecord, RunRecord, misfit, read_record, run_sha256
 from epochal.runs.versions import differences
-from epochal.runs.writer import RunFolder, sweep
-from epochal.system import checksummed
+from epochal.runs.writer import RunWriter, sweep
 from epochal.system.lock import take_lock
 from epochal.system.plain_files import reason
 from epochal.system.schema import Unfit
 from epochal.training import user_functions
-from epochal.training.fitted import Fit, Recorded
+from epochal.training.fitted import Fit
 from epochal.training.program import Program
-from epochal.training.progress import BEST, Best, Epoch
+from epochal.training.progress import Epoch, Stopped
 from epochal.training.recipe import FUNCTIONS, Recipe
 from epochal.training.training import Training, train
 
@@ -48,14 +47,14 @@ def fit(
         for _ in training:
             pass
         return training.fit()
-    return _drained(RunFolder.create(Path(out), training))
+    return _drained(RunWriter.create(Path(out), training))
 
 
-def _drained(folder: RunFolder) -> Fit:
+def _drained(folder: RunWriter) -> Fit:
     training = folder.training
     try:
         with folder:
-            for _ in folder.moments():
+            for _ in folder.progress():
                 pass
     except DivergedError as error:
         error.fit = training.fit(folder.path) if training.best else None
@@ -65,9 +64,9 @@ def _drained(folder: RunFolder) -> Fit:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run taken up again: its folder, locked, and what is worth saying about it."""
+    """A run that goes on: its folder, locked, and notes for its user."""
 
-    folder: RunFolder
+    folder: RunWriter
     notes: tuple[str, ...]
 
     def fit(self) -> Fit:
@@ -85,9 +84,9 @@ def resume(
     trust: bool = False,
     memory_bytes: int | None = None,
 ) -> Resumed:
-    """Take up the run in `path` from its newest whole checkpoint, or from its beginning where there is none.
+    """Go on with the run in `path` from its newest whole checkpoint, or from its beginning where there is none.
 
-    `data`, `model`, `recipe` and `trust` are needed where the folder cannot tell them, as for `load_run`. Another
+    `data`, `model`, `recipe` and `trust` are needed where the folder does not hold them, as for `load_run`. Another
     machine, core count or version of JAX may change bits: a note says so, and `strict` refuses, before any code is
     executed; it also refuses where a file of the user has changed since, though the text that the run keeps is used.
     `memory_bytes` is what the rows may take on the device; left out: what they might before.
@@ -97,23 +96,23 @@ def resume(
     _read(path)  # what is no run gets no lock
     lock = take_lock(path)
     try:
-        told = _read(path)
-        code = RunCode.opened(path, told, FUNCTIONS + (("model",) if model is None else ()), trusted=trust)
-        notes = code.changed(strict=strict, given=model) + _differences(told.versions, strict, path)
+        record = _read(path)
+        code = RunCode.opened(path, record, FUNCTIONS + (("model",) if model is None else ()), trusted=trust)
+        notes = code.changed(strict=strict, given=model) + _differences(record.versions, strict, path)
         recipe = code.recipe(recipe)
         data = training_data(path) if data is None else data
-        _check_same(data, told.data, path)
+        _check_same(data, record.data, path)
         functions, model = code.functions(recipe), code.model(model)
-        training = Training(model, data, recipe, memory_bytes or told.memory_bytes, functions)
+        training = Training(model, data, recipe, memory_bytes or record.memory_bytes, functions)
         sweep(path)
-        complaints = _restored(training, path, told)
+        complaints = _restored(training, path, record)
         for damaged, complaint in complaints.items():
             aside = checkpoint.set_aside(damaged)
             notes.append(f"{complaint}; it is called {aside.name} now, and an older checkpoint is used")
-        return Resumed(RunFolder(path, lock, training, record=told), tuple(notes))
+        return Resumed(RunWriter(path, lock, training, record=record), tuple(notes))
     except OSError as error:
         lock.close()
-        raise StorageError(f"{path}: the run cannot be taken up: {reason(error)}") from None
+        raise StorageError(f"{path}: the run cannot be resumed: {reason(error)}") from None
     except BaseException as error:
         lock.close()
         if _is_misfit(error, model):
@@ -121,7 +120,7 @@ def resume(
         raise
 
 
-def _restored(training: Training, path: Path, told: RunRecord) -> dict[Path, str]:
+def _restored(training: Training, path: Path, record: RunRecord) -> dict[Path, str]:
     """Bring `training` to the newest whole checkpoint; what is wrong with newer ones. Raises RunError."""
     run = run_sha256(training.model, training.recipe, training.data)
     snapshot, complaints = checkpoint.newest(path, run)
@@ -175,20 +174,31 @@ def load_run(
     Raises RunError for a folder that is no whole run, or whose code is not trusted, DataError for other data.
     """
     path = Path(path)
-    told = _read(path)
+    record = _read(path)
     try:
-        code = RunCode.opened(path, told, ("model",) if model is None else (), trusted=trust)
-        model, recipe, prepared = code.model(model), code.recipe(recipe), told.data.preparation
+        code = RunCode.opened(path, record, ("model",) if model is None else (), trusted=trust)
+        model, recipe, prepared = code.model(model), code.recipe(recipe), record.data.preparation
         if data is not None:
-            _check_same(data, told.data, path)
+            _check_same(data, record.data, path)
         for note in code.changed():
             log.warning("%s: %s", path, note)
-        program = _program(model, recipe, told, path)
-        best, params = _read_best(path / "best.safetensors", program, told)
+        program = _program(model, recipe, record, path)
+        best, params = best_file.read(path, record, program.variable_shapes)
         return Fit(
-            model, recipe, program, params, best, _history(path, told), told.steps, told.stopped or "interrupted",
-            prepared, dict(told.seconds), data, path, Recorded(told.data.fingerprint, told.data.origin),
-        )  # fmt: skip
+            model=model,
+            recipe=recipe,
+            program=program,
+            params=params,
+            best=best,
+            epochs=_history(path, record),
+            steps=record.steps,
+            stopped=record.stopped or Stopped.INTERRUPTED,
+            preparation=prepared,
+            seconds=dict(record.seconds),
+            data=data,
+            folder=path,
+            recorded=RecordedData(path, record.data.fingerprint, record.data.origin),
+        )
     except MISFITS as error:
         if _is_misfit(error, model):
             raise RunError(f"{path / NAME}: makes no sense: {error!r}; {REMEDY}") from None
@@ -206,10 +216,10 @@ def _read(path: Path) -> RunRecord:
     return record
 
 
-def _program(model: Model, recipe: Recipe, told: RunRecord, path: Path) -> Program:
-    prepared = told.data.preparation
+def _program(model: Model, recipe: Recipe, record: RunRecord, path: Path) -> Program:
+    prepared = record.data.preparation
     try:
-        return Program(model, recipe, prepared.example_shape, len(prepared.classes), own=user_functions.NONE)
+        return Program(model, recipe, prepared.example_shape, len(prepared.classes), functions=user_functions.NONE)
     except RecipeError as error:
         if not model.built_in:
             raise
@@ -218,58 +228,27 @@ def _program(model: Model, recipe: Recipe, told: RunRecord, path: Path) -> Progr
 
 def training_data(path: Path) -> Dataset:
     """The data that a run was trained on, read again. Raises RunError, or DataError where they have changed."""
-    told = read_record(path).data
-    if told.origin is None:
+    record = read_record(path).data
+    if record.origin is None:
         raise RunError(f"{path}: was trained on arrays of a program, which are not kept; name data to score")
-    data = load(told.origin, told.preparation.reading)
-    _check_same(data, told, path)
+    data = load(record.origin, record.reading)
+    _check_same(data, record, path)
     return data
 
 
-def _check_same(data: Dataset, told: DataRecord, path: Path) -> None:
-    if data.fingerprint != told.fingerprint:
+def _check_same(data: Dataset, record: DataRecord, path: Path) -> None:
+    if data.fingerprint != record.fingerprint:
         raise DataError(
             f"{data.source}: these are not the data of {path}: their fingerprint is {data.fingerprint[:12]}…, "
-            f"the run's is {told.fingerprint[:12]}… ({told.source}); has the file changed?"
+            f"the run's is {record.fingerprint[:12]}… ({record.source}); has the file changed?"
         )
 
 
-def _read_best(path: Path, program: Program, run: RunRecord) -> tuple[Best, Any]:
-    """The best parameters, which must be those of this run.
-
-    While it goes on, `run.json` is older than they are; once it has ended, their digest is in it.
-    """
-    try:
-        named, told = checksummed.read(path)
-        best = BEST({name: value for name, value in told.items() if name != "run"}, "")
-    except FileNotFoundError:
-        raise RunError(f"{path}: is missing; the run ended before its first validation, train it again") from None
-    except PermissionError as error:
-        raise RunError(f"{path}: may not be read: {reason(error)}; make it readable for yourself") from None
-    except ValueError as error:
-        raise RunError(f"{path}: are no best parameters of epochal's: {error}; bring the file back") from None
-    if told.get("run") != run.run_sha256:
-        raise RunError(
-            f"{path}: belongs to another run, of another model, recipe or data: {str(told.get('run'))[:12]}…, this one "
-            f"is {run.run_sha256[:12]}…; bring its own file back, or train it again"
-        )
-    try:
-        params = parameters.unflatten(named, program.variable_shapes)
-    except ValueError as error:
-        raise RunError(f"{path}: holds another model's parameters: {error}") from None
-    if run.stopped and run.parameters_sha256 != (sha256 := parameters.sha256(params)):
-        raise RunError(
-            f"{path}: is not the file that this run ended with: the parameters have the SHA-256 {sha256[:12]}…, "
-            f"run.json says {str(run.parameters_sha256)[:12]}…; bring its own file back"
-        )
-    return best, params
-
-
-def _history(path: Path, told: RunRecord) -> tuple[Epoch, ...]:
-    if told.stopped is None:  # it goes on, or was killed: what is there so far
+def _history(path: Path, record: RunRecord) -> tuple[Epoch, ...]:
+    if record.stopped is None:  # it goes on, or was killed: what is there so far
         return history.so_far(path)
     try:
-        return history.read(path, *told.history)
+        return history.read(path, *record.history)
     except RunError as error:  # the parameters do not depend on it
         log.warning("%s; the parameters are not concerned, the curve of this run is not whole", error)
         return history.so_far(path)

@@ -1,4 +1,4 @@
-"""What of a run's description is code: its model, and its recipe with the functions that this names."""
+"""What of a run is code: its model, and its recipe with the functions that this names."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,15 +20,15 @@ class RunCode(NamedTuple):
     """A run, and those of its code that may be executed: nothing has been so far."""
 
     path: Path
-    told: RunRecord
+    record: RunRecord
     kept: Kept
 
     @classmethod
-    def opened(cls, path: Path, told: RunRecord, names: tuple[str, ...], *, trusted: bool) -> "RunCode":
+    def opened(cls, path: Path, record: RunRecord, names: tuple[str, ...], *, trusted: bool) -> "RunCode":
         """The run in `path`, of which what is used for `names` is to be executed. Raises RunError where it may not."""
-        uses = told.uses
+        uses = record.uses
         needed = [uses[name] for name in names if name in uses]
-        return cls(path, told, kept_code.opened(path, told.code, uses, needed, trusted=trusted))
+        return cls(path, record, kept_code.opened(path, record.code, uses, needed, trusted=trusted))
 
     def changed(self, *, strict: bool = False, given: Any = None) -> list[str]:
         """Notes on files that have changed since, and on kept ones. Raises RunError for them if `strict`.
@@ -36,7 +36,7 @@ class RunCode(NamedTuple):
         `given` is a model in place of the run's.
         """
         notes = self.kept.notes() + self.kept.changed()
-        if strict and given is not None and self.told.model.reference:
+        if strict and given is not None and self.record.model.reference:
             notes = [f"{option('model', 'FILE.py:NAME')} takes another file than the text that the run keeps"]
         if strict and notes:
             remedy = "bring it back as it was, or resume" if given is None else "leave it out, or resume"
@@ -45,22 +45,22 @@ class RunCode(NamedTuple):
 
     def model(self, given: Any) -> Model:
         """The model of the run, or `given` in its place. Raises RunError, RecipeError."""
-        told, prepared = self.told.model, self.told.data.preparation
-        shape, classes = prepared.example_shape, len(prepared.classes)
+        model, data = self.record.model, self.record.data
+        shape, classes = data.example_shape, len(data.classes)
         if given is not None:
             return adapted(given, shape, classes)
-        if told.reference:
-            return adapted(told.reference, shape, classes, self.kept.fetch)
-        if not told.built_in:
-            name = kept_code.plain(repr(told.name))
+        if model.reference:
+            return adapted(model.reference, shape, classes, self.kept.fetch)
+        if not model.built_in:
+            name = kept_code.plain(repr(model.name))
             raise RunError(
                 f"{self.path}: was trained with the model {name} of your own; give it: load_run(RUN, model=…)"
             )
-        return told.build()
+        return model.build()
 
     def recipe(self, given: Recipe | None) -> Recipe:
         """The recipe of the run, or `given`, which must be the same where that can be told. Raises RunError."""
-        values, by_value = self.told.recipe, self.told.by_value
+        values, by_value = self.record.recipe, self.record.by_value
         if given is None:
             lost = [name for name in by_value if name in values]
             if lost:
@@ -77,7 +77,7 @@ class RunCode(NamedTuple):
     def functions(self, recipe: Recipe) -> Functions:
         """The functions of `recipe`: what a file is named for in the run is executed as the run keeps it."""
         # What was given by value then may be a file now, which only the caller can have named.
-        by_value = [getattr(recipe, name) for name in FUNCTIONS if name in self.told.by_value]
+        by_value = [getattr(recipe, name) for name in FUNCTIONS if name in self.record.by_value]
 
         def fetch(of: Any) -> Fetched:
             return (user_file.fetch if any(of is given for given in by_value) else self.kept.fetch)(of)

@@ -42,7 +42,7 @@ from epochal.system.schema import (
     whole,
 )
 from epochal.training import ledger
-from epochal.training.progress import BEST, Best, Epoch
+from epochal.training.progress import BEST, Best, Epoch, Stopped, stopped
 from epochal.training.recipe import FUNCTIONS, Recipe
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class RunRecord:
     parameters_sha256: str | None
     steps: int
     steps_per_epoch: int
-    stopped: str | None
+    stopped: Stopped | None
     begun: datetime
     ended: datetime | None
     residency: ResidencyRecord
@@ -315,7 +315,7 @@ MODEL = fields(ModelRecord, name=text, settings=mapping(plain), built_in=flag, r
 _RUN = fields(
     RunRecord, run_sha256=sha256, model=MODEL, recipe=mapping(plain), by_value=listed(one_of(*FUNCTIONS)), data=DATA,
     best=optional(BEST), parameters_sha256=optional(sha256), steps=whole(), steps_per_epoch=whole(1),
-    stopped=optional(text), begun=_time, ended=optional(_time),
+    stopped=optional(stopped), begun=_time, ended=optional(_time),
     residency=fields(ResidencyRecord, kind=one_of("resident", "chunked"), bytes=whole(), why=text),
     seconds=mapping(number), memory_bytes=optional(whole()), code=anything, versions=mapping(text),
     history=fields(HistoryRecord, epochs=whole(), sha256=sha256),

@@ -1,4 +1,4 @@
-"""A run folder being written: nothing in it is ever half there, and what it holds is enough to go on.
+"""The writer of a run folder: nothing in it is ever half there, and what it holds is enough to go on.
 
 recipe.toml                the effective options; `epochal train --config` takes it back
 run.json                   model, recipe, data fingerprint, versions, and the outcome; it makes the folder a run
@@ -7,7 +7,7 @@ best.safetensors           the parameters with the best validation score
 checkpoint-N.safetensors   the whole state after update N; the newest two
 rows.safetensors           digests of the rows, by which they are recognised
 test-ledger.jsonl          one line for every opening of the test split
-code/                      the user's own files that were executed, where there are any (`keptcode`)
+code/                      the user's own files that were executed, where there are any (`kept_code`)
 lock                       who writes
 """
 
@@ -23,7 +23,7 @@ import tomli_w
 
 from epochal.errors import EpochalError, RunError, StorageError
 from epochal.models import parameters
-from epochal.runs import checkpoint
+from epochal.runs import best_file, checkpoint, row_file
 from epochal.runs.checkpoint import Saver
 from epochal.runs.code_keeper import Keeper
 from epochal.runs.history import History
@@ -32,25 +32,24 @@ from epochal.runs.options import CheckpointOptions
 from epochal.runs.schema import NAME as RUN
 from epochal.runs.schema import DataRecord, HistoryRecord, ModelRecord, ResidencyRecord, RunRecord, now, run_sha256
 from epochal.runs.versions import versions
-from epochal.system import atomic, checksummed, json_file, plain_files
+from epochal.system import atomic, json_file, plain_files
 from epochal.system.lock import NAME as LOCK
 from epochal.system.lock import Lock, check_free, take_lock
-from epochal.training import row_file
-from epochal.training.progress import Best
+from epochal.training.progress import Best, Progress, Stopped
 from epochal.training.score import Score
 from epochal.training.snapshot import Snapshot
-from epochal.training.training import Moment, Training
+from epochal.training.training import Training
 
 COST_SHARE = 50
 """A save at a new best waits until this many times its own cost has passed, so that it costs at most 2 %."""
 WARNING_SECONDS = 10.0
-"""How often a disk that stays full is told of."""
+"""Seconds between two warnings of a disk that stays full."""
 
 log = logging.getLogger("epochal")
 
 
-class RunFolder:
-    """The folder of a run that is going on. Whoever makes one holds its lock until `close`; `with` closes it."""
+class RunWriter:
+    """Writes the folder of a run in progress. It holds the folder's lock until `close`; `with` closes it."""
 
     def __init__(
         self,
@@ -70,13 +69,13 @@ class RunFolder:
         self._warned = -WARNING_SECONDS
         self._run = run_sha256(training.model, training.recipe, training.data)
         self._history = History(path, lock)
-        uses = {"model": training.model.source, **training.own.sources}
+        uses = {"model": training.model.source, **training.loop.functions.sources}
         self._keeper = Keeper(path, uses, record.code if record else None)
 
     @classmethod
-    def create(cls, path: Path, training: Training, options: CheckpointOptions | None = None) -> "RunFolder":
+    def create(cls, path: Path, training: Training, options: CheckpointOptions | None = None) -> "RunWriter":
         """Make the folder of a new run. Raises RunError where there is a run in it, or something else."""
-        keeper = Keeper(path, {"model": training.model.source, **training.own.sources})
+        keeper = Keeper(path, {"model": training.model.source, **training.loop.functions.sources})
         if path.is_dir():
             _check_empty(path, keeper)  # before anything is written: what is refused stays as it is
         lock = take_lock(path)
@@ -92,30 +91,30 @@ class RunFolder:
             raise
         return folder
 
-    def moments(self) -> Generator[Moment]:
-        """The training's moments, each recorded before it is passed on; however it ends, the state is saved."""
+    def progress(self) -> Generator[Progress]:
+        """The progress of the training, recorded before it is passed on; however it ends, the state is saved."""
         self._write_description()  # says again that the run is not over
         self._history.begin(self.training.epochs)
         saver, whole = Saver(self._save), True
-        iterator = self.training.moments()
+        iterator = self.training.progress()
         try:
             while True:
                 whole = False  # while a stretch runs, the state is in the compiled program's hands
-                moment = next(iterator, None)
+                progress = next(iterator, None)
                 whole = True
-                if moment is None:
+                if progress is None:
                     return
-                if moment.epoch:
-                    self._history.add(moment.epoch)
-                self._heed(self._history.write() or saver.failure() or self._keep_code())
+                if progress.epoch:
+                    self._history.add(progress.epoch)
+                self._handle(self._history.write() or saver.failure() or self._keep_code())
                 if self._due() and self._history.whole:
                     self._submit(saver)
-                yield moment
+                yield progress
         finally:
             self._end(saver, whole)
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the folder's lock."""
         self.lock.close()
 
     def __enter__(self) -> Self:
@@ -153,18 +152,14 @@ class RunFolder:
     def _save_best(self, best: Best, named: dict[str, np.ndarray]) -> None:
         if best == self._saved_best:
             return
-        path = self.path / "best.safetensors"
-        try:
-            checksummed.write(path, named, best.to_json() | {"run": self._run})
-            self._saved_best = best
-        except OSError as error:
-            raise StorageError(f"{path}: the best parameters cannot be saved: {plain_files.reason(error)}") from None
+        best_file.write(self.path, best, named, self._run)
+        self._saved_best = best
 
-    def _heed(self, error: StorageError | None) -> None:
+    def _handle(self, error: StorageError | None) -> None:
         if error is None:
             return
         if self.options.on_storage_error == "stop":
-            self.training.stop("storage")
+            self.training.stop(Stopped.STORAGE)
             raise error
         if time.monotonic() - self._warned >= WARNING_SECONDS:
             log.warning("%s; the run goes on and tries again", error)
@@ -173,7 +168,7 @@ class RunFolder:
 
     def _end(self, saver: Saver, whole: bool) -> None:
         failure: EpochalError | None = None
-        stopped = self.training.stopped == "storage"  # for a reason that is told already
+        stopped = self.training.stopped == Stopped.STORAGE  # the error is on its way already
         try:
             if whole and not stopped:
                 self._save_last(saver)
@@ -246,13 +241,13 @@ class RunFolder:
             best=training.best,
             parameters_sha256=parameters.sha256(training.params) if training.best else None,
             steps=training.step,
-            steps_per_epoch=training.plan.steps,
+            steps_per_epoch=training.steps_per_epoch,
             stopped=training.stopped,
             begun=self._begun,
             ended=now() if self._ended else None,
             residency=ResidencyRecord.of(training.residency),
             seconds=dict(training.seconds),
-            memory_bytes=training.program.memory_bytes,
+            memory_bytes=training.loop.memory_bytes,
             history=HistoryRecord(len(training.epochs), self._history.sha256),
             options=self.options,
             code=self._keeper.keep(),
@@ -282,7 +277,7 @@ def _check_empty(path: Path, keeper: Keeper) -> None:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """`parent`/`name`-N with the first number that is free; made here, so that two runs never get the same one."""
+    """`parent`/`name`-N with the first number that is free; created here, so that two runs never get the same one."""
     for number in range(1, 1_000_000):
         path = parent / f"{name}-{number}"
         try:

@@ -13,6 +13,7 @@ from epochal.models.base import Model
 from epochal.runs.schema import ModelRecord
 from epochal.system import user_file
 from epochal.system.options import Unread
+from epochal.training.progress import Stopped
 from epochal.training.recipe import Recipe
 from epochal.training.score import Score
 from epochal.training.user_functions import Functions, functions
@@ -86,7 +87,7 @@ class Outcome:
     """The outcome of a trial, so far where `stopped` is None.
 
     `valid` is its best validation score, reached at `step`; None where nothing was validated. `steps` updates were
-    done, `steps_per_epoch` of them an epoch. `stopped` is patience, epochs, diverged, or halving.
+    done, `steps_per_epoch` of them an epoch.
     """
 
     trial: Trial
@@ -94,7 +95,7 @@ class Outcome:
     step: int
     steps: int
     steps_per_epoch: int
-    stopped: str | None
+    stopped: Stopped | None
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -112,7 +113,7 @@ class Standing:
     @property
     def diverged(self) -> bool:
         """Whether a trial diverged, or none of its validations was reached: such a candidate is never chosen."""
-        return any(outcome.stopped == "diverged" or outcome.valid is None for outcome in self.outcomes)
+        return any(outcome.stopped == Stopped.DIVERGED or outcome.valid is None for outcome in self.outcomes)
 
     @property
     def wrong(self) -> int:

@@ -30,7 +30,7 @@ from epochal.system.schema import (
     together,
     whole,
 )
-from epochal.training.progress import EPOCH
+from epochal.training.progress import EPOCH, stopped
 from epochal.training.score import SCORE
 
 NAME, FORMAT = "selection.json", 2
@@ -107,7 +107,7 @@ _RUNG = together(listed(whole()), listed(TRIAL))
 LINE: Form = _line
 OUTCOME = fields(
     Outcome, trial=TRIAL, valid=optional(SCORE), step=whole(), steps=whole(), steps_per_epoch=whole(1),
-    stopped=optional(text), seconds=number,
+    stopped=optional(stopped), seconds=number,
 )  # fmt: skip
 TRIAL_FILE = fields(
     dict, selection=sha256, outcome=OUTCOME, rows=optional(whole()), member=optional(STATE),

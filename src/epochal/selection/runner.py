@@ -22,6 +22,7 @@ from epochal.system import user_file
 from epochal.training.loop import Loop
 from epochal.training.patience import endless
 from epochal.training.program import Program
+from epochal.training.progress import Stopped
 from epochal.training.score import Score
 
 FACTOR = 3
@@ -125,7 +126,7 @@ class Runner:
         best, going_on = store.decisions[key][0], [Trial(*trial) for trial in store.decisions[key][1]]
         for trial, outcome in store.outcomes.items():
             if trial.candidate in numbers and trial.candidate not in best and outcome.stopped is None:
-                store.put(replace(outcome, stopped="halving"), None, store.missed(trial))
+                store.put(replace(outcome, stopped=Stopped.HALVING), None, store.missed(trial))
         self.say(f"after {epochs:,} epochs: {len(best)} of {len(numbers)} candidates go on")
         return going_on
 
@@ -179,12 +180,12 @@ class Runner:
 
     def _train_part(self, part: list[Trial], epochs: int | None) -> Iterator[Moment]:
         loop = self._loop(part)
-        for member in loop.members:
+        for member in loop.trackers:
             if note := endless(member.recipe.patience_steps, member.recipe.epochs, loop.plan.steps):
                 self.note(note)
         until = None if epochs is None else epochs * loop.plan.steps
         trial_loop = TrialLoop(loop, part, until, self.store)
-        whole = max(member.recipe.epochs for member in loop.members) * loop.plan.steps
+        whole = max(member.recipe.epochs for member in loop.trackers) * loop.plan.steps
         waiting = len(self._todo) - len(part)
         with closing(trial_loop.train(self.choosing.checkpoint_seconds)) as stretches:
             for _ in stretches:
@@ -197,7 +198,7 @@ class Runner:
     def _moment(self, current: TrialLoop, waiting: int, share: float) -> Moment:
         known = len(self.store.candidates) * self.choosing.seeds * len(self.views)
         scores = [outcome.valid for outcome in self.store.outcomes.values() if outcome.valid]
-        scores += [member.best.valid for member in current.loop.members if member.best]
+        scores += [member.best.valid for member in current.loop.trackers if member.best]
         best = min(scores, key=lambda score: score.percent, default=None)
         done = known - len(self._todo) + share * len(current.trials)
         return Moment(current.alive(), waiting, known, best, done / known)

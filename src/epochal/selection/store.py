@@ -111,7 +111,7 @@ class TrialStore:
         """Remove the checkpoints of a loop that has ended: its outcomes are stored."""
         self._checkpoint = None
         if self.path is not None:
-            for _, path in reversed(checkpoint.found(self._folder("progress"))):
+            for _, path in reversed(checkpoint.paths(self._folder("progress"))):
                 unlink(path)
 
     def _append(self, line: dict[str, Any]) -> None:
@@ -182,7 +182,7 @@ class TrialStore:
         except RunError as error:
             if isinstance(error.__cause__ or error.__context__, PermissionError):
                 raise
-            snapshot, wrong = None, {path: "" for _, path in checkpoint.found(folder)}
+            snapshot, wrong = None, {path: "" for _, path in checkpoint.paths(folder)}
             complaints = [f"{folder}: no checkpoint is whole; the trials that were in training are done again"]
         for path in wrong:
             checkpoint.set_aside(path)  # else it would pass for the newest for ever

@@ -13,7 +13,7 @@ from epochal.errors import RunError
 from epochal.models import parameters
 from epochal.runs.options import CheckpointOptions
 from epochal.runs.schema import read_record, run_sha256
-from epochal.runs.writer import RunFolder
+from epochal.runs.writer import RunWriter
 from epochal.selection.candidate import Standing
 from epochal.selection.folds import closed, train_and_valid
 from epochal.selection.runner import Runner
@@ -22,9 +22,10 @@ from epochal.system.lock import take_lock
 from epochal.training import user_functions
 from epochal.training.fitted import Fit
 from epochal.training.program import Program
-from epochal.training.progress import Best
+from epochal.training.progress import Best, Stopped
 from epochal.training.recipe import Recipe
 from epochal.training.snapshot import Snapshot
+from epochal.training.tracker import FixedLength
 from epochal.training.training import Training
 
 log = logging.getLogger("epochal")
@@ -50,61 +51,71 @@ class Winner:
         if self.choosing.refits:
             return self._refitted(folder)
         if paused is None:
-            training = self._training(closed(self.data), self.recipe)
-            self.watch(training)
-            for _ in training:
-                pass
-            return self._kept(training, folder) if training.stopped != "interrupted" else None
+            return self._run(self._training(self.recipe), folder)
         snapshot, epochs = paused
         if folder is None:
             return self._in_memory(snapshot, epochs)
-        training = self._training(closed(self.data), self.recipe)
+        training = self._training(self.recipe)
         training.load_snapshot(snapshot, epochs)
-        training.member.stopped = self.best.stopped
         return self._kept(training, folder)
 
-    def _training(self, data: Dataset, recipe: Recipe) -> Training:
+    def _training(self, recipe: Recipe, view: Dataset | None = None, fixed: FixedLength | None = None) -> Training:
+        """A training that sees no test row; what its run says of the data includes the test split."""
         candidate = self.standing.candidate
-        return Training(candidate.model, data, recipe, self.runner.memory_bytes, candidate.functions)
+        return Training(
+            candidate.model, self.data, recipe, self.runner.memory_bytes, candidate.functions,
+            view=view or closed(self.data), fixed_length=fixed,
+        )  # fmt: skip
+
+    def _run(self, training: Training, folder: Path | None) -> Fit | None:
+        self.watch(training)
+        for _ in training:
+            pass
+        return None if training.stopped == Stopped.INTERRUPTED else self._kept(training, folder)
 
     def _kept(self, training: Training, folder: Path | None) -> Fit:
         """The Fit of a training that has ended; its run folder, where there is to be one."""
-        training.data = self.data  # what a run folder says of its data includes the test split, closed until now
         if folder is not None:
             with self._folder(folder, training) as run:
-                for _ in run.moments():
+                for _ in run.progress():
                     pass
         return training.fit(folder)
 
-    def _folder(self, folder: Path, training: Training) -> RunFolder:
+    def _folder(self, folder: Path, training: Training) -> RunWriter:
         """The run folder: one that a killed session has left of this very run goes on, anything else is set aside."""
         options = CheckpointOptions(open_test=False)
         if not folder.exists():
-            return RunFolder.create(folder, training, options)
+            return RunWriter.create(folder, training, options)
         try:
             there = read_record(folder)
             same = there.run_sha256 == run_sha256(training.model, training.recipe, training.data)
         except RunError:
             there, same = None, False
         if there is not None and same:  # with its ledger, its exports, and whatever else was put there
-            return RunFolder(folder, take_lock(folder), training, record=there)
+            return RunWriter(folder, take_lock(folder), training, record=there)
         if any(folder.iterdir()):
             aside = plain_files.set_aside(folder, "aside")
             log.warning("%s: is not the run of the chosen candidate; it is called %s now", folder, aside.name)
-        return RunFolder.create(folder, training, options)
+        return RunWriter.create(folder, training, options)
 
     def _in_memory(self, snapshot: Snapshot, epochs: list) -> Fit:
         data, model, outcome, metadata = self.data, self.standing.candidate.model, self.best, snapshot.metadata
-        program = Program(
-            model, self.recipe, data.example_shape, len(data.classes), self.runner.memory_bytes, own=user_functions.NONE
-        )
-        params = parameters.unflatten(snapshot.best, program.variable_shapes)
+        shape, memory_bytes = data.example_shape, self.runner.memory_bytes
+        program = Program(model, self.recipe, shape, len(data.classes), memory_bytes, functions=user_functions.NONE)
         assert outcome.valid is not None
-        best = Best(metadata["best"][0], metadata["best"][1], outcome.valid)
         return Fit(
-            model, self.recipe, program, params, best, tuple(epochs), outcome.steps, outcome.stopped or "caller",
-            Preparation.of(data), dict(metadata["seconds"]), data, None,
-        )  # fmt: skip
+            model=model,
+            recipe=self.recipe,
+            program=program,
+            params=parameters.unflatten(snapshot.best, program.variable_shapes),
+            best=Best(metadata["best"][0], metadata["best"][1], outcome.valid),
+            epochs=tuple(epochs),
+            steps=outcome.steps,
+            stopped=outcome.stopped or Stopped.CALLER,
+            preparation=Preparation.of(data),
+            seconds=dict(metadata["seconds"]),
+            data=data,
+        )
 
     def _refitted(self, folder: Path | None) -> Fit | None:
         """Trained on train and validation rows for a number of steps that no row of them has a say in.
@@ -117,17 +128,7 @@ class Winner:
         per_epoch = Plan(len(rows), recipe.batch_size, drop_last=recipe.drop_last).steps
         epochs = median(outcome.step / outcome.steps_per_epoch for outcome in self.standing.outcomes)
         steps = self.choosing.refit_steps or max(1, round(epochs * per_epoch))
-        # A patience that nothing extends ends the training after that step.
-        fixed = {"patience_steps": max(1, steps - 1), "patience_increase": 1.0, "improvement_p": None}
-        longest = max(recipe.epochs, -(-steps // per_epoch))
-        training = self._training(union, replace(recipe, **fixed, epochs=longest))
-        self.watch(training)
-        for _ in training.run(until=steps):
-            if training.stopped == "interrupted":
-                return None
         score = self.standing.score
         assert score is not None
-        member = training.member
-        member.best, member.params = Best(-(-steps // per_epoch), steps, score), training.variables()
-        member.stopped = "refit"
-        return self._kept(training, folder)
+        recipe = replace(recipe, epochs=max(recipe.epochs, -(-steps // per_epoch)))  # a schedule goes by them
+        return self._run(self._training(recipe, union, FixedLength(steps, score)), folder)

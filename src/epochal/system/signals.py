@@ -59,7 +59,7 @@ class Signals:
         """Signals stop `training` from now on; so does one that has come already, if an `except` has swallowed it."""
         self._training = training
         if self.code:
-            training.stop("interrupted")
+            training.stop()
 
     @contextmanager
     def raising(self) -> Iterator[None]:
@@ -87,7 +87,7 @@ class Signals:
         if self._over:
             return
         if self._training is not None:
-            self._training.stop("interrupted")
+            self._training.stop()
         elif _raisable(frame):
             raise Interrupted(self.code)
         else:

@@ -42,8 +42,8 @@ def named(names: str) -> Augment:
         return parts[0]
 
     def augment(key: Array, x: Array) -> Array:
-        for part, own in zip(parts, jax.random.split(key, len(parts)), strict=True):
-            x = part(own, x)
+        for part, part_key in zip(parts, jax.random.split(key, len(parts)), strict=True):
+            x = part(part_key, x)
         return x
 
     return augment

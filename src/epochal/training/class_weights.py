@@ -33,17 +33,17 @@ def text(weights: Mapping[Any, Any]) -> str:
 
 def _parsed(written: str) -> dict[str, float]:
     """The weights in `ash=2,oak=0.5`; a part with a comma in its name stands in quotation marks, as in CSV."""
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for part in next(csv.reader([written])):
         name, equals, weight = part.rpartition("=")
         try:
             number = float(weight)
         except ValueError:
             number = None
-        if number is None or not equals or not name or name in found:
+        if number is None or not equals or not name or name in weights:
             raise RecipeError(
                 f"class_weight: must be balanced, or weights by class name like ash=2,oak=0.5, each class once, "
                 f"got {written!r}"
             )
-        found[name] = number
-    return found
+        weights[name] = number
+    return weights

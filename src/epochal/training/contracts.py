@@ -1,4 +1,4 @@
-"""What a model and the functions of one's own must keep to: looked at by shapes alone, before anything is computed."""
+"""What a model and a user's functions must return, checked by shapes alone before anything is computed."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,7 +18,7 @@ from epochal.training.step import Step
 
 @lru_cache(maxsize=256)
 def check(step: Step, example_shape: tuple[int, ...], classes: int, dtype: str, batch_size: int) -> None:
-    """Trace what is the user's own with the shapes of a minibatch; the compute dtype must be enabled.
+    """Trace the user's functions with the shapes of a minibatch; the compute dtype must be enabled.
 
     Raises RecipeError that names the function, what it gave, what is wanted, and what to do.
     """
@@ -46,8 +46,8 @@ def _key() -> Any:
 def _variables(model: Model, example_shape: tuple[int, ...], classes: int, dtype: np.dtype) -> Any:
     """What `init` returns, by shape, in the compute dtype."""
     place = f"model {model.name}: init"
-    found = _traced(place, lambda key: model.init(key, example_shape, classes), _key())
-    params, model_state = split_variables(found)
+    result = _traced(place, lambda key: model.init(key, example_shape, classes), _key())
+    params, model_state = split_variables(result)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise RecipeError(f"{place}: returns no parameters; return a pytree of floating-point arrays")
@@ -65,32 +65,33 @@ def _variables(model: Model, example_shape: tuple[int, ...], classes: int, dtype
 
 def _check_model(model: Model, variables: Any, x: Any, logits: Any) -> None:
     place, wanted = f"model {model.name}", "rows × classes, in the compute dtype"
-    found = _traced(f"{place}: logits", model.logits, variables, x)
-    _check_array(f"{place}: logits", f"for x of shape {list(x.shape)} it returns", found, logits.shape, x.dtype, wanted)
+    result = _traced(f"{place}: logits", model.logits, variables, x)
+    says = f"for x of shape {list(x.shape)} it returns"
+    _check_array(f"{place}: logits", says, result, logits.shape, x.dtype, wanted)
     model_state = split_variables(variables).model_state
     if model.forward is None:
         if jax.tree.leaves(model_state):
-            raise RecipeError(f"{place}: init returns statistics, but there is no forward that changes them; give one")
+            raise RecipeError(f"{place}: init returns a model state, but there is no forward that changes it; give one")
         return
     place += ": forward"
-    found = _traced(place, model.forward, variables, x, _key())
-    if not isinstance(found, tuple) or len(found) != 2:
-        raise RecipeError(f"{place}: must return (logits, statistics), got {type(found).__name__}; () for none")
-    _check_array(place, "its logits are", found[0], logits.shape, x.dtype, wanted)
-    same = jax.tree.structure(found[1]) == jax.tree.structure(model_state)
-    if not same or [a.shape for a in jax.tree.leaves(found[1])] != [a.shape for a in jax.tree.leaves(model_state)]:
+    result = _traced(place, model.forward, variables, x, _key())
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise RecipeError(f"{place}: must return (logits, model_state), got {type(result).__name__}; () for none")
+    _check_array(place, "its logits are", result[0], logits.shape, x.dtype, wanted)
+    same = jax.tree.structure(result[1]) == jax.tree.structure(model_state)
+    if not same or [a.shape for a in jax.tree.leaves(result[1])] != [a.shape for a in jax.tree.leaves(model_state)]:
         raise RecipeError(
-            f"{place}: returns the statistics {_form(found[1])}, but init returned {_form(model_state)}; return them "
+            f"{place}: returns the model state {_form(result[1])}, but init returned {_form(model_state)}; return it "
             f"in the form of init's, () for none"
         )
 
 
 def _check_optimizer(optimizer: Any, params: Any) -> None:
     opt_state = _traced("optimizer: init", optimizer.init, params)
-    found = _traced("optimizer: update", optimizer.update, params, opt_state, params)
-    if not isinstance(found, tuple) or len(found) != 2:
-        raise RecipeError(f"optimizer: update must return (updates, state), got {type(found).__name__}; see optax")
-    for name, given, wanted in (("updates", found[0], params), ("state", found[1], opt_state)):
+    result = _traced("optimizer: update", optimizer.update, params, opt_state, params)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise RecipeError(f"optimizer: update must return (updates, state), got {type(result).__name__}; see optax")
+    for name, given, wanted in (("updates", result[0], params), ("state", result[1], opt_state)):
         if _form(given) != _form(wanted):
             raise RecipeError(
                 f"optimizer: update returns {name} {_form(given)}, expected {_form(wanted)}; it must keep the form "
@@ -104,17 +105,17 @@ def _form(tree: Any) -> str:
     return f"({', '.join(shown)}{', …' if len(leaves) > 4 else ''})"
 
 
-def _check_array(place: str, says: str, found: Any, shape: tuple[int, ...], dtype: np.dtype, wanted: str) -> None:
-    if not hasattr(found, "shape") or not hasattr(found, "dtype"):
-        raise RecipeError(f"{place}: {says} {type(found).__name__}, expected an array {dtype}{list(shape)}: {wanted}")
-    if tuple(found.shape) != tuple(shape) or found.dtype != dtype:
+def _check_array(place: str, says: str, result: Any, shape: tuple[int, ...], dtype: np.dtype, wanted: str) -> None:
+    if not hasattr(result, "shape") or not hasattr(result, "dtype"):
+        raise RecipeError(f"{place}: {says} {type(result).__name__}, expected an array {dtype}{list(shape)}: {wanted}")
+    if tuple(result.shape) != tuple(shape) or result.dtype != dtype:
         raise RecipeError(
-            f"{place}: {says} {found.dtype}{list(found.shape)}, expected {dtype}{list(shape)}; it wants {wanted}"
+            f"{place}: {says} {result.dtype}{list(result.shape)}, expected {dtype}{list(shape)}; it wants {wanted}"
         )
 
 
 def _traced(place: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The shapes that `function` returns; what it raises is told with the line of the user's file."""
+    """The shapes that `function` returns; the error for what it raises names the line of the user's file."""
     try:
         return jax.eval_shape(function, *arguments)
     except EpochalError:

@@ -3,9 +3,8 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,27 +16,35 @@ from epochal.data.preprocessing import Preprocessing
 from epochal.errors import DataError, DataWarning, RunError
 from epochal.models import parameters
 from epochal.models.base import Model
-from epochal.training import ledger, row_file
+from epochal.training import ledger
 from epochal.training.program import Program
-from epochal.training.progress import Best, Epoch
+from epochal.training.progress import Best, Epoch, Stopped
 from epochal.training.recipe import Recipe
 from epochal.training.score import Score
 
 
-class Recorded(NamedTuple):
-    """What a run folder keeps of its data, to find them again."""
+class KnownData(Protocol):
+    """What finds the data of a run and recognises their rows: a `Dataset`, or what a run folder keeps of it."""
 
-    fingerprint: str
-    origin: str | None
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def origin(self) -> str | None: ...
+
+    @property
+    def known_rows(self) -> KnownRows: ...
+
+    @property
+    def ledger_keys(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
     """A trained classifier: the parameters with the best validation score, and the record of the run.
 
-    `params` are host arrays in the model's own structure (`Variables` of one that keeps statistics); `stopped` is
-    patience, epochs, interrupted, diverged, or caller where the user stopped iterating. `data` is None where a saved
-    run was opened without its data; `recorded` then says which they were.
+    `params` are host arrays in the model's own structure (`Variables` of one that keeps a state). `data` is None where
+    a saved run was opened without its data; `recorded` then says which they were.
     """
 
     model: Model
@@ -47,12 +54,12 @@ class Fit:
     best: Best
     epochs: Sequence[Epoch]
     steps: int
-    stopped: str
+    stopped: Stopped
     preparation: Preparation
     seconds: dict[str, float] = field(default_factory=dict)
     data: Dataset | None = None
     folder: Path | None = None
-    recorded: Recorded | None = None
+    recorded: KnownData | None = None
 
     def __repr__(self) -> str:
         best = f"best validation {self.best.valid} at epoch {self.best.epoch:,} of {len(self.epochs):,}"
@@ -64,12 +71,16 @@ class Fit:
     @property
     def fingerprint(self) -> str | None:
         """The fingerprint of the data that the run was trained on."""
-        return self.data.fingerprint if self.data else self.recorded.fingerprint if self.recorded else None
+        return self._known.fingerprint if self._known else None
 
     @property
     def origin(self) -> str | None:
         """The path or name of the data that the run was trained on; None for arrays of a program."""
-        return self.data.origin if self.data else self.recorded.origin if self.recorded else None
+        return self._known.origin if self._known else None
+
+    @property
+    def _known(self) -> KnownData | None:
+        return self.recorded if self.data is None else self.data
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,12 +97,10 @@ class Fit:
         """How the columns of a table became features; None for a model that was trained on arrays."""
         return self.preparation.preprocessing
 
-    @cached_property
+    @property
     def known_rows(self) -> KnownRows | None:
-        """Digests of the rows of this run; None where neither its data nor its folder tell."""
-        if self.data is not None:
-            return self.data.known_rows
-        return row_file.read(self.folder, self.fingerprint) if self.folder else None
+        """Digests of the rows of this run; None where its data are not known."""
+        return self._known.known_rows if self._known else None
 
     def predict_proba(self, x: Any, *, divisor: float | None = None) -> np.ndarray:
         """p(class | x) of every row: [rows, classes] in the compute dtype.
@@ -124,7 +133,7 @@ class Fit:
         return prepare(source, self.preparation, known=lambda: self.known_rows, **options)
 
     def probabilities(self, split: Split) -> np.ndarray:
-        """p(class | x) of every row of a split, which brings its own divisor; its labels are not looked at."""
+        """p(class | x) of every row of a split, which brings its own divisor; its labels are not read."""
         if split.example_shape != self.program.example_shape:
             raise DataError(
                 f"predict: examples have shape {list(split.example_shape)}, but the model was trained on "
@@ -161,7 +170,7 @@ class Fit:
             )
         score = self.program.count_errors(self.params, self.program.place(split))[0]
         if keys := self._ledger_keys(split):
-            ledger.record(self.folder, keys, score, self.parameters_sha256, whole=bool(split.opens))
+            ledger.record(self.folder, keys, score, self.parameters_sha256, split=bool(split.opens))
         return score
 
     def _ledger_keys(self, split: Split) -> tuple[str, ...]:
@@ -174,12 +183,10 @@ class Fit:
             return split.opens
         return self.ledger_keys if self.known_rows.count(split.x).test else ()
 
-    @cached_property
+    @property
     def ledger_keys(self) -> tuple[str, ...]:
-        """The ledgers of this run's own test split; none where neither its data nor its folder tell."""
-        if self.data is not None:
-            return self.data.ledger_keys
-        return row_file.ledger_keys(self.folder, self.fingerprint) if self.folder else ()
+        """The ledgers of this run's own test split; none where its data are not known."""
+        return self._known.ledger_keys if self._known else ()
 
     def test(self) -> Score:
         """Open the test split and score it. The ledger of its rows, and that of a run folder, keep that it was done.

@@ -16,23 +16,30 @@ import platformdirs
 from epochal.errors import RunError, StorageError
 from epochal.system import jsonl
 from epochal.system.plain_files import reason
-from epochal.system.schema import fields, listed, optional, sha256, text
+from epochal.system.schema import fields, listed, optional, sha256, text, whole
 from epochal.training.score import SCORE, Score
 
 NAME = "test-ledger.jsonl"
 _OPENING = fields(
-    dict, time=text, data=listed(text), parameters_sha256=sha256, test=optional(SCORE), rows=optional(SCORE)
+    dict,
+    time=text,
+    data=listed(text),
+    parameters_sha256=sha256,
+    opened_before=whole(),
+    test=optional(SCORE),
+    rows=optional(SCORE),
 )
 
 log = logging.getLogger("epochal")
 
 
 def record(
-    folder: Path | None, keys: Sequence[str], score: Score, parameters_sha256: str, *, whole: bool = True
+    folder: Path | None, keys: Sequence[str], score: Score, parameters_sha256: str, *, split: bool = True
 ) -> None:
     """Note that test rows were scored, by the run in `folder` if there is one.
 
-    `keys` are the `ledger_keys` of the rows, `whole` says whether they were a test split, and not among other rows.
+    `keys` are the `ledger_keys` of the rows; `split` says that they were a test split, and not among other rows. The
+    line also holds how often this user had opened the rows before.
 
     It is on the disk of the run before anybody sees the score. Raises StorageError where it cannot be; the score is
     then lost. The user's ledgers get the same line; where one cannot be written, a warning is logged.
@@ -41,7 +48,8 @@ def record(
         "time": datetime.now(UTC).isoformat(),
         "data": list(keys),
         "parameters_sha256": parameters_sha256,
-        "test" if whole else "rows": score.to_json(),
+        "opened_before": openings(keys),
+        "test" if split else "rows": score.to_json(),
     }
     if folder is not None:
         path = folder / NAME
@@ -88,20 +96,15 @@ def of_data(key: str) -> Path:
     return platformdirs.user_data_path("epochal", appauthor=False) / "test-ledger" / f"{key}.jsonl"
 
 
-def openings(keys: Sequence[str], until: dict[str, Any] | None = None) -> int:
-    """How often the test rows of these `keys` have been opened by this user, as far as can be read.
-
-    So far, or before the opening `until`, one of the `entries` of a run.
-    """
+def openings(keys: Sequence[str]) -> int:
+    """How often the test rows of these `keys` have been opened by this user so far, as far as can be read."""
     lines: set[bytes] = set()
     for key in keys:
         try:
             lines |= set(jsonl.lines(of_data(key)))
         except (OSError, RuntimeError):
             continue
-    own = jsonl.line(until)[:-2] if until else None  # the user's ledger adds the run to it
-    ordered = sorted(lines)  # a line begins with its time
-    return next((number for number, text in enumerate(ordered) if own and text.startswith(own)), len(ordered))
+    return len(lines)
 
 
 def opened(folder: Path | None, keys: Sequence[str], parameters_sha256: str) -> str:
@@ -117,10 +120,10 @@ def opened(folder: Path | None, keys: Sequence[str], parameters_sha256: str) -> 
     return {0: "not opened", 1: "opened once"}.get(count, f"opened {count:,} times")
 
 
-def told(before: int) -> str:
+def in_words(before: int) -> str:
     """The number in words.
 
-    >>> told(0), told(1), told(12)
+    >>> in_words(0), in_words(1), in_words(12)
     ('never opened before', 'opened once before', 'opened 12 times before')
     """
     return {0: "never opened before", 1: "opened once before"}.get(before, f"opened {before:,} times before")

@@ -19,7 +19,7 @@ Augment = Callable[[Array, Array], Array]
 
 
 def zero_one_loss(p_y_given_x: ArrayLike, y: ArrayLike) -> Array:
-    """Number of rows whose most probable class is not `y`: an integer scalar; of equal classes the first is taken.
+    """Number of rows whose most probable class is not `y`: an integer scalar. Of equal classes the first counts.
 
     A row with a NaN has no most probable class, and counts. `p_y_given_x` has shape [rows, classes] (probabilities or
     logits), `y` integers of shape [rows].

@@ -59,10 +59,10 @@ class Patience:
         return self.steps <= step - 1
 
     def next_look(self, step: int, frequency: int) -> int:
-        """The update up to which training runs on before the rule is asked again, `step` updates being done.
+        """The update up to which training runs on before the next look, `step` updates being done.
 
-        Asked only while not exhausted. It is the next multiple of `frequency`, or the update at which the patience runs
-        out, if that comes first.
+        Called only while not exhausted. It is the next multiple of `frequency`, or the update at which the patience
+        runs out, if that comes first.
         """
         return min((step // frequency + 1) * frequency, self.steps + 1)
 
@@ -86,5 +86,5 @@ def endless(patience_steps: int, epochs: int, steps_per_epoch: int) -> str | Non
 
 
 def validation_frequency(steps_per_epoch: int, patience_steps: int) -> int:
-    """Updates between two validations, so that the patience is asked at least twice before it can run out."""
+    """Updates between two validations, so that there are at least two before the patience can run out."""
     return max(1, min(steps_per_epoch, patience_steps // 2))

@@ -18,14 +18,14 @@ from epochal.device.residency import Needs, Residency, decide, place, scoring
 from epochal.errors import CapacityError, option, speaks_of_options
 from epochal.models import parameters
 from epochal.models.base import Model, compute_dtype, split_variables
-from epochal.training import contracts
+from epochal.training import contracts, user_functions
 from epochal.training.objective import classification
 from epochal.training.optimizers import Hyperparameters
 from epochal.training.recipe import Recipe
 from epochal.training.row_weights import weighed
 from epochal.training.score import Score
 from epochal.training.step import Measure, Probabilities, Start, State, Step
-from epochal.training.user_functions import NONE, Functions, functions
+from epochal.training.user_functions import NONE, Functions
 
 
 class Program:
@@ -39,18 +39,18 @@ class Program:
         classes: int,
         memory_bytes: int | None = None,
         members: Sequence[Recipe] = (),
-        own: Functions | None = None,
+        functions: Functions | None = None,
     ):
         """`memory_bytes` is what rows may take on the device; left out: what it has free at the time.
 
         `members` are the recipes of several members, which differ from `recipe` in numbers and seeds alone.
-        `own` are the functions of `recipe`; left out, they are fetched. Raises RecipeError where one of them, or the
+        `functions` are those of `recipe`; left out, they are fetched. Raises RecipeError where one of them, or the
         model, is not what it must be.
         """
-        self.own = own or functions(recipe)
+        self.functions = functions or user_functions.functions(recipe)
         self.step = Step(
-            model, self.own.optimizer, recipe.schedule or "constant", bool(recipe.l1 or recipe.l2),
-            bool(recipe.label_smoothing), self.own.augment, classification(self.own.loss),
+            model, self.functions.optimizer, recipe.schedule or "constant", bool(recipe.l1 or recipe.l2),
+            bool(recipe.label_smoothing), self.functions.augment, classification(self.functions.loss),
         )  # fmt: skip
         self.recipe, self.example_shape, self.classes = recipe, example_shape, classes
         self.memory_bytes, self.members = memory_bytes, tuple(members)
@@ -60,27 +60,27 @@ class Program:
     def __reduce__(self) -> Any:
         # Pickled as what it is made of: functions that a recipe names are fetched again.
         made_of = self.step.model, self.recipe, self.example_shape, self.classes, self.memory_bytes, self.members
-        return Program, made_of + ((NONE,) if self.own == NONE else ())
+        return Program, made_of + ((NONE,) if self.functions == NONE else ())
 
     def place(self, split: Split) -> DeviceSplit:
         """`split` where it can be scored: on the device as a whole, or in blocks if it needs more than is granted."""
-        residency = scoring(len(split), split.row_bytes, self.granted())
+        residency = scoring(len(split), split.row_bytes, self.memory_budget())
         with precision(self.recipe.dtype):
             return place(split, self.recipe.dtype, residency.block_rows)
 
-    def granted(self) -> int:
+    def memory_budget(self) -> int:
         """Bytes that rows and program may take on the device."""
         return granted_bytes() if self.memory_bytes is None else self.memory_bytes
 
-    def settle(self, data: Dataset, plan: Order) -> tuple[DeviceSplit, DeviceSplit, Residency]:
-        """Decide where the train and valid rows are to be, compile for that, and put them there.
+    def compile_and_place(self, data: Dataset, plan: Order) -> tuple[DeviceSplit, DeviceSplit, Residency]:
+        """Decide where the train and valid rows are to be, compile for that, and place them.
 
         The decision rests on the compiled program's own account of the memory that it takes.
         """
         train, valid = weighed(data.train, self.recipe.class_weight, data.classes), data.valid
         program = self._compile(plan, train, len(train), plan.steps)
         needs = Needs(len(train), len(valid), self._row_bytes(train), plan.numbers, plan.steps, program)
-        residency = decide(needs, self.granted())
+        residency = decide(needs, self.memory_budget())
         if residency.kind == "chunked" and isinstance(plan, Plans):
             raise CapacityError(
                 f"{residency.why}; members with seeds of their own want every row at hand: grant more with "
@@ -97,7 +97,7 @@ class Program:
     def start(self, plan: Order, variables: Any = None) -> State:
         """The state before the first step of a run; with several members, their states stacked.
 
-        `variables`, host arrays, take the place of a single recipe's initial parameters and statistics.
+        `variables`, host arrays, take the place of a single recipe's initial parameters and state.
         """
         with precision(self.recipe.dtype):
             if not self.members:
@@ -119,7 +119,7 @@ class Program:
 
     @cached_property
     def variable_shapes(self) -> Any:
-        """The structure of one recipe's parameters and statistics, with shapes and dtypes in place of arrays."""
+        """The structure of one recipe's parameters and state, with shapes and dtypes in place of arrays."""
         with precision(self.recipe.dtype):
             shapes = jax.eval_shape(
                 lambda key: self.step.model.init(key, self.example_shape, self.classes), jax.random.key(0)
@@ -138,10 +138,10 @@ class Program:
             state = jax.eval_shape(lambda: self.start(plan))
             arguments = step_shapes(self._row_shapes(split, rows, training=True), steps, plan.minibatch_shape)
             memory = compiled.run_steps.lower(self._step(plan), state, *arguments).compile().memory_analysis()
-        if memory is None:  # the backend does not tell; then the state is what is known
+        if memory is None:  # the backend does not say; then the state is what is known
             return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-        taken = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-        return taken - memory.alias_size_in_bytes - rows * self._row_bytes(split) - 4 * steps * (plan.numbers + 1)
+        bytes_used = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+        return bytes_used - memory.alias_size_in_bytes - rows * self._row_bytes(split) - 4 * steps * (plan.numbers + 1)
 
     def _compile_count(self, split: Split, rows: int) -> None:
         with precision(self.recipe.dtype):
@@ -181,7 +181,7 @@ class Program:
             for work in split.work(epoch, first, last):
                 state, record = compiled.run_steps(step, state, *work)
                 losses.append(fetch(record)[work.first : work.last].astype(np.float64))
-                del work  # let go of the chunk before the next one is asked for
+                del work  # let go of the chunk before the next one is fetched
         return state, np.concatenate(losses).reshape(last - first, max(1, len(self.members))).T
 
     def measures(self, variables: Any, split: DeviceSplit) -> dict[str, np.ndarray]:
@@ -192,7 +192,7 @@ class Program:
                 for name, value in fetch(compiled.sum_rows(self._measure, variables, rows, count)).items():
                     wide = value.astype(np.int64 if value.dtype.kind in "iu" else np.float64)
                     totals[name] = totals[name] + wide if name in totals else wide
-                del rows  # let go of the block before the next one is asked for
+                del rows  # let go of the block before the next one is fetched
         return totals if self.members else {name: total[None] for name, total in totals.items()}
 
     def count_errors(self, variables: Any, split: DeviceSplit) -> list[Score]:

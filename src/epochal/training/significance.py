@@ -25,7 +25,7 @@ def mcnemar(first_alone: int, second_alone: int) -> float:
 
     Of the rows that one of them gets wrong, `first_alone` are wrong by the first alone, `second_alone` by the second
     alone. If both are equally good, such a row is as likely either: a binomial test with probability 1/2. Rows that
-    both get wrong, or right, tell nothing about the difference.
+    both get wrong, or right, say nothing about the difference.
 
     >>> mcnemar(1, 9)
     0.021484375
@@ -36,7 +36,7 @@ def mcnemar(first_alone: int, second_alone: int) -> float:
 def improvement(before: int, now: int) -> float:
     """One-sided p-value, at most, of `now` wrong rows against `before` wrong ones among the same rows.
 
-    Counts alone do not tell which rows are wrong both times. The p-value is McNemar's, as if none were: it is largest
+    Counts alone do not say which rows are wrong both times. The p-value is McNemar's, as if none were: it is largest
     then, because a given difference says least among the most rows.
 
     >>> improvement(200, 150) < 0.01 < improvement(200, 190)

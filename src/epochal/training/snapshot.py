@@ -9,7 +9,7 @@ class Snapshot(NamedTuple):
     """The state of a training as host arrays by name, and the plain values that go with them.
 
     `state` is what a step reads and writes. `best` are the parameters with the best validation score, none before the
-    first one. `metadata` are `Member.state_dict`, the seconds so far, and what a file adds to recognise its own.
+    first one. `metadata` are `Tracker.state_dict`, the seconds so far, and what a file adds to recognise its own.
     """
 
     state: dict[str, np.ndarray]

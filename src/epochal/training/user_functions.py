@@ -1,4 +1,4 @@
-"""The functions that a recipe names or holds, each made once for a run: a file edited meanwhile changes nothing."""
+"""The functions that a recipe names or holds, fetched once for a run: a file edited meanwhile changes nothing."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -14,7 +14,7 @@ from epochal.training.recipe import FUNCTIONS, Recipe
 
 
 class Functions(NamedTuple):
-    """What a recipe's optimizer, loss and augment are, and where those of files came from, by the field."""
+    """The optimizer, loss and augmentation of a recipe; `sources` holds, by field, where those of files came from."""
 
     optimizer: str | optax.GradientTransformation
     loss: losses.PerRow | None
@@ -43,19 +43,19 @@ def functions(recipe: Recipe, fetch: Fetch = user_file.fetch) -> Functions:
 @cache
 def _transformation(value: Any, reference: str) -> optax.GradientTransformation:
     """An optax transformation, or what a function without arguments returns: one object for one function."""
-    made = value
+    transformation = value
     if not _is_transformation(value) and callable(value):
         try:
-            made = value()
+            transformation = value()
         except Exception as error:
             raise RecipeError(f"optimizer: {reference} fails: {user_file.told(error)}; mend the file") from error
-    if not _is_transformation(made):
+    if not _is_transformation(transformation):
         raise RecipeError(
             f"optimizer: {reference} must be an optax transformation, or a function without arguments that returns "
-            f"one, got {type(made).__name__}; write for instance: def {user_file.parted(reference)[1]}(): "
+            f"one, got {type(transformation).__name__}; write for instance: def {user_file.parted(reference)[1]}(): "
             f"return optax.adam(1e-3)"
         )
-    return made
+    return transformation
 
 
 def _is_transformation(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """Logging tools beside the run's own history: TensorBoard, MLflow, Weights & Biases, Trackio, each in an extra.
 
-Each tool is one function in a module of its name, imported when it is asked for: a generator that takes points.
+Each tool is one function in a module of its name, imported when it is needed: a generator that takes points.
 
     training = epochal.train(model, data, recipe)
     with Log("curves", training, ["tensorboard"]) as log:
@@ -22,13 +22,13 @@ from epochal.runs.schema import ModelRecord
 from epochal.system import atomic, extras, json_file, trust
 from epochal.system.plain_files import exists, reason
 from epochal.system.schema import anything, fields, listed, mapping, matching, one_of, whole
-from epochal.training.progress import Epoch
+from epochal.training.progress import Epoch, Progress
 from epochal.training.score import Score
-from epochal.training.training import Moment, Training
+from epochal.training.training import Training
 
 Tool = Literal["tensorboard", "mlflow", "wandb", "trackio"]
 NAME = "logs.json"
-Item = TypeVar("Item", Epoch, Moment)
+Item = TypeVar("Item", Epoch, Progress)
 log = logging.getLogger("epochal")
 
 
@@ -73,9 +73,9 @@ class Log:
         check(tools)
         folder = Path(folder)
         self._training, self._folder = training, folder
-        self._curves = Curves(training.recipe, training.plan.steps, len(training.data.valid))
+        self._curves = Curves(training.recipe, training.steps_per_epoch, len(training.data.valid))
         self._memory = _memory(folder)
-        if tools and _objection(self._memory):  # whoever has sent it names no tools beside those asked for now
+        if tools and _objection(self._memory):  # whoever has sent it names no tools beside those given now
             self._memory["tools"] = []
         self._memory["tools"] = list(dict.fromkeys([*self._memory["tools"], *tools]))
         self._consumers: dict[str, tuple[Consumer, Seen | None]] = {}
@@ -98,9 +98,9 @@ class Log:
         self.close()
 
     def follow(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Pass on a training, or its moments, telling the tools of every epoch."""
+        """Pass on a training, or its progress, and send every epoch to the tools."""
         for item in items:
-            epoch = item.epoch if isinstance(item, Moment) else item
+            epoch = item.epoch if isinstance(item, Progress) else item
             if epoch is not None:
                 self._tell(epoch)
             yield item

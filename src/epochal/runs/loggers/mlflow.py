@@ -20,8 +20,8 @@ def consume(story: Story) -> Consumer:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)  # making the database is no news
     client = MlflowClient(tracking_uri=store(story.folder))
-    found = client.get_experiment_by_name(EXPERIMENT)
-    experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
+    existing = client.get_experiment_by_name(EXPERIMENT)
+    experiment = existing.experiment_id if existing else client.create_experiment(EXPERIMENT)
     runs = client.search_runs([experiment], f"tags.`{TAG}` = '{story.id}'")
     if runs:
         run = runs[0].info.run_id

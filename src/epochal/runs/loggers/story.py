@@ -1,4 +1,4 @@
-"""What a logging tool is told of a run: who it is, its parameters, and one point of the curves after another."""
+"""What a logging tool learns of a run: its name, its parameters, and one point of the curves after another."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Story:
 
 
 Consumer = Generator[Seen | None, Point, None]
-"""What a tool's function makes of a Story. Its first value is what the store has (None where it cannot tell); then it
+"""What a tool's function makes of a Story. Its first value is what the store has (None where it does not say); then it
 takes points, and closing it ends the log."""
 
 
@@ -54,8 +54,8 @@ class Curves:
         values: dict[int, dict[str, float]] = {}
         for step, wrong in epoch.validations:
             self._best = min(self._best, wrong)
-            found = {VALID: Score(wrong, self._valid).percent, BEST: 100 * self._best / self._valid}
-            values.setdefault(step, {}).update(found)
+            scores = {VALID: Score(wrong, self._valid).percent, BEST: 100 * self._best / self._valid}
+            values.setdefault(step, {}).update(scores)
         end = {LOSS: epoch.loss, "epoch": float(epoch.epoch)}
         rate = learning_rate(self._recipe, self._steps, epoch.step - 1)
         values.setdefault(epoch.step, {}).update(end if rate is None else end | {RATE: rate})

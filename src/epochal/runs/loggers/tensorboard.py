@@ -45,8 +45,10 @@ def _parameters(parameters: dict[str, Any]) -> Any:
             start.hparams[name].number_value = value
         else:
             start.hparams[name].string_value = str(value)
-    told = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_start_info=start))
-    value = summary_pb2.Summary.Value(tag=metadata.SESSION_START_INFO_TAG, metadata=told, tensor=metadata.NULL_TENSOR)
+    summary = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_start_info=start))
+    value = summary_pb2.Summary.Value(
+        tag=metadata.SESSION_START_INFO_TAG, metadata=summary, tensor=metadata.NULL_TENSOR
+    )
     return summary_pb2.Summary(value=[value])
 
 

@@ -18,7 +18,7 @@ def consume(story: Story) -> Consumer:
     )  # fmt: skip
     run.define_metric("*", step_metric=STEP)
     try:
-        point = yield None  # offline it cannot tell what it has
+        point = yield None  # offline it does not say what it has
         while True:
             run.log({STEP: point.step} | point.values)
             point = yield None
