@@ -101,7 +101,7 @@ class RunRecord:
 
 def _reading(value: Any, key: str) -> Reading:
     told = mapping(plain)(value, key)
-    for name in ("labels", "valid", "test", "label", "split_column", "group", "time", "separator", "image_size"):
+    for name in ("labels_from", "valid", "test", "label", "split_column", "group", "time", "separator", "image_size"):
         optional(text)(told.get(name), f"{key}.{name}")
     for name in ("skip_unlabelled", "known_missing", "offline"):
         flag(told.get(name, False), f"{key}.{name}")

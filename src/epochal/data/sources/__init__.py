@@ -32,8 +32,8 @@ def read(source: Any, reading: Reading, *, labelled: bool = True) -> Raw:
 
 def _read(source: Any, reading: Reading, labelled: bool) -> Raw:
     raw = _read_one(source, reading, memory_limit(reading.host_memory), labelled)
-    if reading.labels is not None:
-        raw = _labelled(raw, reading.labels, memory_limit(reading.host_memory))
+    if reading.labels_from is not None:
+        raw = _labelled(raw, reading.labels_from, memory_limit(reading.host_memory))
     paths = {name: path for name in ("valid", "test") if (path := getattr(reading, name))}
     others = Reading().inheriting(reading.to_dict()) if paths else reading
     # What is free, where that is the limit, is less now.
@@ -73,7 +73,7 @@ _FOR = {
     **dict.fromkeys(("separator", "header", "decimal", "thousands", "missing", "known_missing", "encoding"),
                     "text tables (CSV)"),
     **dict.fromkeys(("image_size", "color"), "images"),
-    "labels": "features in a file or array of their own",
+    "labels_from": "features in a file or array of their own",
 }  # fmt: skip
 
 
@@ -100,8 +100,8 @@ def _read_one(source: Any, reading: Reading, limit: int, labelled: bool) -> Raw:
         kind, reads = frames.reads(source, reading)
         _check(reading, reads, "the source", kind)
         return frames.read(source, reading, limit, labelled=labelled)
-    _check(reading, ("labels",), "the source", "arrays")
-    if reading.labels is not None and not isinstance(source, (tuple, Mapping)):
+    _check(reading, ("labels_from",), "the source", "arrays")
+    if reading.labels_from is not None and not isinstance(source, (tuple, Mapping)):
         return Raw("arrays", {"train": Part(pairs.as_array(source, "arrays: features"))})
     return pairs.read(source)
 
@@ -142,7 +142,7 @@ def _read_file(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:
         return _read_table([path], reading, limit, labelled)
     from epochal.data.sources.arrays import idx, npy, pickle_file
 
-    _check(reading, ("labels",), str(path), "a file of arrays")
+    _check(reading, ("labels_from",), str(path), "a file of arrays")
     if suffix in (".pkl", ".pickle"):
         return pickle_file.read(path, limit)
     if suffix == ".npz":
@@ -150,7 +150,7 @@ def _read_file(path: Path, reading: Reading, limit: int, labelled: bool) -> Raw:
     if suffix == ".npy":
         return npy.read_array(path, limit)
     if idx.is_idx(path):
-        return idx.read_file(path, limit, alone=reading.labels is not None)
+        return idx.read_file(path, limit, alone=reading.labels_from is not None)
     raise DataError(
         f"{path}: the form of this file is not known; epochal reads .pkl and .pkl.gz as the tutorials write them, "
         f"IDX files and folders of them, .npz and .npy, and tables: {', '.join(TABLES)}"
@@ -175,7 +175,7 @@ def _read_folder(path: Path, reading: Reading, limit: int, labelled: bool) -> Ra
         _check(reading, datasets.READS, str(path), "a data set of Hugging Face")
         return datasets.read_saved(path, reading, limit, labelled=labelled)
     if any(path.glob("*-ubyte*")):
-        _check(reading, ("labels",), str(path), "a folder of IDX files")
+        _check(reading, ("labels_from",), str(path), "a folder of IDX files")
         return idx.read_folder(path, limit)
     if image_folder.is_folder(path):
         _check(reading, image_folder.READS, str(path), "a folder of images")
@@ -210,7 +210,7 @@ def _labelled(raw: Raw, labels: Any, limit: int) -> Raw:
     """`raw`, whose only split has no labels, with these: an array, or a file of one (`.npy` or IDX)."""
     if list(raw.splits) != ["train"] or raw.splits["train"].y is not None:
         raise DataError(
-            f"{raw.name}: holds labels or splits of its own, and labels are given; leave {option('labels')} out"
+            f"{raw.name}: holds labels or splits of its own, and labels are given; leave {option('labels_from')} out"
         )
     from epochal.data.sources.arrays import idx, npy, pairs
 

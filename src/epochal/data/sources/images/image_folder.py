@@ -2,7 +2,7 @@
 
 folder/cat/1.png                       one split; the class is the sub-folder's name
 folder/train/cat/1.png, folder/test/…  several; for valid also validation, val and dev
-folder/1.png                           no labels: to predict, or with labels=…
+folder/1.png                           no labels: to predict, or with labels_from=…
 """
 
 import os
@@ -21,7 +21,7 @@ from epochal.system import disk_cache
 
 MAX_FILES = 2_000_000
 MAX_CLASSES = 100_000
-READS = ("labels", "image_size", "color")
+READS = ("labels_from", "image_size", "color")
 
 _JUNK = {"thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}  # beside hidden files: what file managers leave
 
@@ -51,7 +51,7 @@ def is_folder(folder: Path) -> bool:
 
 def read_folder(folder: Path, reading: Reading, limit: int, *, labelled: bool) -> Raw:
     """The images of a folder, rows in the order of their paths; labels are the names of the class folders, as text."""
-    files = _files(folder, labelled and reading.labels is None)
+    files = _files(folder, labelled and reading.labels_from is None)
     paths = [path for of_class in files.values() for _, group in of_class for path in group]
 
     def place(rows: range) -> str:
@@ -112,7 +112,7 @@ def _classes(folder: Path, listed: _Folder, labelled: bool) -> list[tuple[str | 
     if listed.images and labelled:
         raise DataError(
             f"{folder}: holds images ({Path(listed.images[0]).name}) without labels; put them into one sub-folder a "
-            f"class, or give labels with {option('labels', 'FILE')}, in the order of the files' names"
+            f"class, or give labels with {option('labels_from', 'FILE')}, in the order of the files' names"
         )
     if listed.images:
         return [(None, listed.images)]

@@ -24,7 +24,7 @@ from epochal.data.table import Column, leave_out, shown
 from epochal.errors import DataError, option
 from epochal.system import disk_cache, isolated
 
-READS = ("label", "labels", "drop", "categorical", "split_column", "group", "time", "skip_unlabelled")
+READS = ("label", "labels_from", "drop", "categorical", "split_column", "group", "time", "skip_unlabelled")
 READS_TEXT = (*READS, "separator", "header", "decimal", "thousands", "missing", "known_missing", "encoding")
 _ROLES = ("label", "split_column", "group", "time", "drop", "categorical")
 _SECONDS = 60.0
@@ -147,7 +147,7 @@ def odd_note(name: str, odd: Mapping[str, Any], place: Place | None) -> str:
 
 def _columnar(files: list[Path], reading: Reading, limit: int, labelled: bool, name: str) -> Raw:
     options = {k: v for k, v in reading.to_dict().items() if k in _ROLES}
-    options |= {"labels": "given"} if reading.labels is not None else {}
+    options |= {"labels_from": "given"} if reading.labels_from is not None else {}
     states = disk_cache.states(files)
     size = sum(state[1] for state in states)
     inherited = sorted(reading.inherited)
