@@ -172,7 +172,7 @@ def test_size_and_color_are_as_asked(folder):
 
 @pytest.mark.parametrize("size", ["32", "32x", "0x4", "4x65536", "-1x2", "axb", "1x2x3", ""])
 def test_a_size_that_is_none_is_refused(folder, size):
-    with pytest.raises(RecipeError, match="size: must be height x width"):
+    with pytest.raises(RecipeError, match="image_size: must be height x width"):
         load(folder, image_size=size)
 
 

@@ -70,7 +70,7 @@ def _size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,9})[x×]([0-9]{1,9})", str(text).strip().lower())
     height, width = (int(found[1]), int(found[2])) if found else (0, 0)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise RecipeError(f"size: must be height x width, like 32x32, each from 1 to {MAX_SIDE:,}, got {text!r}")
+        raise RecipeError(f"image_size: must be height x width, like 32x32, each from 1 to {MAX_SIDE:,}, got {text!r}")
     return height, width
 
 
@@ -101,14 +101,14 @@ class Pixels:
         if [height, width] != shape:
             raise DataError(
                 f"{name}: has {height}×{width} pixels (height × width), but {before} has {shape[0]}×{shape[1]}; all "
-                f"must have one size: resize them with {option('size', f'{shape[0]}x{shape[1]}')}, or another"
+                f"must have one size: resize them with {option('image_size', f'{shape[0]}x{shape[1]}')}, or another"
             )
         total, limit = format_bytes(x.nbytes * self.asked.rows), format_bytes(self.asked.limit)
         if x.nbytes * self.asked.rows > self.asked.limit and not self.asked.kept:
             raise DataError(
                 f"{name}: has {height}×{width} pixels of {x.nbytes // height // width} bytes, and {self.asked.rows:,} "
                 f"such images take {total}, more than {limit}, the memory granted for reading; "
-                f"make them smaller with {option('size')}, or grant more with {option('host_memory')}"
+                f"make them smaller with {option('image_size')}, or grant more with {option('host_memory')}"
             )
         self.x.append(x)
 
