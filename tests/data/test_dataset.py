@@ -328,7 +328,7 @@ def test_a_source_without_train_or_with_other_splits_is_refused():
 
 def test_splits_without_labels_are_refused_with_the_way_that_fits():
     x, y = blobs(30)
-    assert "train has no labels; give them with labels=" in refusal(
+    assert "train has no labels; give them with labels_from=" in refusal(
         assemble, RawDataset("here", {"train": RawSplit(x)}), Reading()
     )
     told = refusal(assemble, RawDataset("here", {"train": RawSplit(x, y), "test": RawSplit(x)}), Reading())
@@ -422,7 +422,7 @@ def test_the_fingerprint_is_of_the_content_and_not_of_how_it_came(tmp_path):
     np.save(tmp_path / "x.npy", np.asfortranarray(x))
     assert load((x.copy(), y.copy())).fingerprint == expected
     assert load(tmp_path / "data.npz").fingerprint == expected
-    assert load(tmp_path / "x.npy", labels=y).fingerprint == expected
+    assert load(tmp_path / "x.npy", labels_from=y).fingerprint == expected
     assert replace(load((x, y)), source="elsewhere", notes=("note",)).fingerprint == expected
     assert len(expected) == 64
 
@@ -481,10 +481,10 @@ def test_a_file_is_read_again_from_anywhere_to_the_same_data(tmp_path, monkeypat
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", y)
     monkeypatch.chdir(tmp_path)
-    data = load("x.npy", labels="y.npy", divisor=np.float32(2), holdout="last", split_seed=3)
+    data = load("x.npy", labels_from="y.npy", divisor=np.float32(2), holdout="last", split_seed=3)
     assert data.origin == str(tmp_path / "x.npy")
     assert data.reading.to_dict() == {
-        "labels": str(tmp_path / "y.npy"), "holdout": "last", "split_seed": 3, "divisor": 2.0
+        "labels_from": str(tmp_path / "y.npy"), "holdout": "last", "split_seed": 3, "divisor": 2.0
     }  # fmt: skip
     assert type(data.reading.divisor) is float
     monkeypatch.chdir("/")

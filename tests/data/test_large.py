@@ -38,7 +38,7 @@ def test_rows_beyond_all_memory_granted_are_trained_on_and_counted_exactly(tmp_p
     words = [
         "train",
         "x.npy",
-        "--labels",
+        "--labels-from",
         "y.npy",
         "--memory",
         granted,
@@ -73,7 +73,7 @@ def test_rows_beyond_all_memory_granted_are_trained_on_and_counted_exactly(tmp_p
     assert told["residency"]["kind"] == "chunked"
 
     fit = epochal.load_run(tmp_path / "run")
-    data = epochal.load(tmp_path / "x.npy", labels=tmp_path / "y.npy", host_memory=granted)
+    data = epochal.load(tmp_path / "x.npy", labels_from=tmp_path / "y.npy", host_memory=granted)
     weights, bias = np.asarray(fit.params["W"]).T, np.asarray(fit.params["b"])
     for name, split in (("best_validation", data.valid), ("test", data.test)):
         wrong = close = 0

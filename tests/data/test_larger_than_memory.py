@@ -390,8 +390,8 @@ def test_image_and_array_columns_of_datasets_are_the_same_beyond_memory(tmp_path
 def test_storage_is_narrowed_when_rows_of_a_file_are_read(tmp_path, cache, storage):
     x, y = np.random.default_rng(0).integers(0, 200, (300, 4)).astype(np.float64), np.arange(300) % 3
     np.save(tmp_path / "x.npy", x + (storage != "uint8") / 3)
-    small = epochal.load(tmp_path / "x.npy", labels=y, storage=storage, host_memory=3000)
-    full = epochal.load(tmp_path / "x.npy", labels=y, storage=storage)
+    small = epochal.load(tmp_path / "x.npy", labels_from=y, storage=storage, host_memory=3000)
+    full = epochal.load(tmp_path / "x.npy", labels_from=y, storage=storage)
     assert isinstance(small.train.x, FileRows)
     equal(small, full)
     shas = {epochal.fit(epochal.mlp(8), data, epochal.Recipe(epochs=2), memory_bytes=memory).parameters_sha256
@@ -399,7 +399,7 @@ def test_storage_is_narrowed_when_rows_of_a_file_are_read(tmp_path, cache, stora
     assert len(shas) == 1
     np.save(tmp_path / "x.npy", x + 1e6)
     if storage in ("uint8", "float16"):
-        told = refusal(epochal.load, tmp_path / "x.npy", labels=y, storage=storage, host_memory=3000)
+        told = refusal(epochal.load, tmp_path / "x.npy", labels_from=y, storage=storage, host_memory=3000)
         assert f"which {storage} cannot hold" in told
 
 

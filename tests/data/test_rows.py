@@ -84,7 +84,7 @@ def test_a_run_on_rows_of_a_file_has_the_bits_of_one_on_arrays(tmp_path):
     np.save(tmp_path / "y.npy", y)
     told = []
     for host, memory in ((None, None), (9000, None), (9000, 30_000)):
-        data = epochal.load(tmp_path / "x.npy", labels=tmp_path / "y.npy", host_memory=host)
+        data = epochal.load(tmp_path / "x.npy", labels_from=tmp_path / "y.npy", host_memory=host)
         fit = epochal.fit(epochal.mlp(8), data, epochal.Recipe(epochs=3, batch_size=16), memory_bytes=memory)
         told.append((data.fingerprint, fit.parameters_sha256, fit.best, fit.test()))
         assert isinstance(data.train.x, FileRows) == (host is not None)
@@ -95,7 +95,7 @@ def test_values_that_cannot_be_used_are_found_in_the_file(tmp_path):
     x, y = blobs(300)
     x[211, 3] = np.nan
     np.save(tmp_path / "x.npy", x)
-    assert "row 211, feature 3 is nan" in refusal(epochal.load, tmp_path / "x.npy", labels=y, host_memory=1000)
+    assert "row 211, feature 3 is nan" in refusal(epochal.load, tmp_path / "x.npy", labels_from=y, host_memory=1000)
 
 
 @pytest.mark.parametrize("change", ["cut", "longer", "touched", "gone"])
@@ -103,7 +103,7 @@ def test_a_file_that_changes_under_a_run_ends_it_with_a_message(tmp_path, change
     x, y = blobs(700)
     path = tmp_path / "x.npy"
     np.save(path, x)
-    data = epochal.load(path, labels=y, host_memory=5000)
+    data = epochal.load(path, labels_from=y, host_memory=5000)
     training = epochal.train(epochal.logistic(), data, epochal.Recipe(epochs=50, batch_size=16), memory_bytes=20_000)
     next(training)
     if change == "cut":
@@ -124,7 +124,7 @@ def test_a_file_that_changes_under_a_run_ends_it_with_a_message(tmp_path, change
 def test_fortran_order_is_refused_where_it_would_have_to_stay_on_disk(tmp_path):
     np.save(tmp_path / "x.npy", np.asfortranarray(np.ones((90, 4))))
     assert "write it in C order" in refusal(
-        epochal.load, tmp_path / "x.npy", labels=np.arange(90) % 2, host_memory=1000
+        epochal.load, tmp_path / "x.npy", labels_from=np.arange(90) % 2, host_memory=1000
     )
 
 

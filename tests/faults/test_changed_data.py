@@ -31,7 +31,7 @@ def streamed(tmp_path):
 
 
 def load(path):
-    return epochal.load(path, labels=path.with_name("y.npy"), host_memory=HOST)
+    return epochal.load(path, labels_from=path.with_name("y.npy"), host_memory=HOST)
 
 
 def truncate(path):
@@ -125,7 +125,7 @@ def test_a_read_that_fails_is_told(streamed, monkeypatch):
 
 def test_a_file_cut_short_under_the_command_ends_it_with_a_message_and_no_crash(streamed, tmp_path):
     old = streamed.read_bytes()
-    words = ["train", "x.npy", "--labels", "y.npy", "--host-memory", str(HOST), "--memory", "30kB", "--out", "run"]
+    words = ["train", "x.npy", "--labels-from", "y.npy", "--host-memory", str(HOST), "--memory", "30kB", "--out", "run"]
     words += ["--model", "logistic", "--epochs", "100000", "--patience-steps", "100000000", "--checkpoint-seconds", "0"]
     process = start(words, cwd=tmp_path, stderr=-1)
     while not list(tmp_path.glob("run/checkpoint-*")):

@@ -36,7 +36,7 @@ def held_out(folder):
 def npy(folder):
     np.save(folder / "x.npy", values(ROWS, 7))
     np.save(folder / "y.npy", np.arange(ROWS) % 3)
-    return folder / "x.npy", {"labels": folder / "y.npy"}
+    return folder / "x.npy", {"labels_from": folder / "y.npy"}
 
 
 def table(folder):

@@ -41,7 +41,7 @@ def predict(
     if out is None and json:
         raise RecipeError("--json: needs --out FILE for the predictions, standard output is for one JSON object")
     if out is not None:
-        predictions.check_place(out, (data, reading.valid, reading.test, reading.labels))
+        predictions.check_place(out, (data, reading.valid, reading.test, reading.labels_from))
         if escape_formulas and out.suffix != ".csv":
             raise RecipeError(f"--escape-formulas: is of CSV alone, and --out is {out}; leave it out")
     fit = load_run(run, model=code.reference, trust=code.trust)

@@ -127,7 +127,7 @@ def _converted(
 
 def _rooted(reading: Reading, origin: str | None) -> Reading:
     """`reading` with absolute paths, so that a run can read the same files again from anywhere."""
-    given = {name: getattr(reading, name) for name in ("labels", "valid", "test")} if origin else {}
+    given = {name: getattr(reading, name) for name in ("labels_from", "valid", "test")} if origin else {}
     paths: dict[str, Any] = {name: absolute(path) for name, path in given.items() if isinstance(path, (str, Path))}
     return replace(reading, **paths)
 
@@ -144,7 +144,7 @@ def _labelled(raw: RawDataset) -> tuple[dict[str, RawSplit], dict[str, np.ndarra
     for name, part in raw.splits.items():
         where = f"{raw.name}: {name}"
         if part.y is None:
-            remedy = f"give them with {option('labels', 'FILE')}, or {option('label', 'COLUMN')} for a table"
+            remedy = f"give them with {option('labels_from', 'FILE')}, or {option('label', 'COLUMN')} for a table"
             raise DataError(f"{where} has no labels; {remedy if len(raw.splits) == 1 else 'put them beside it'}")
         x = part.x if isinstance(part.x, Table) else _view(checks.features(part.x, where))
         parts[name], labels_of[name] = replace(part, x=x), np.asarray(part.y)

@@ -59,7 +59,7 @@ class Reading(Options):
     label: str | None = None
     """Column of the labels, for tables."""
 
-    labels: Path | str | Any | None = None
+    labels_from: Path | str | Any | None = None
     """File of the labels (from Python also an array), for sources that hold features alone."""
 
     valid: str | None = None

@@ -53,7 +53,9 @@ class Preparation:
 
     def merged(self, given: Reading) -> Reading:
         """How other rows are read: as the run's own were, but for what is given now, and for splits and labels."""
-        inherited = {k: v for k, v in self.reading.to_dict().items() if k not in ("valid", "test", "labels", "divisor")}
+        inherited = {
+            k: v for k, v in self.reading.to_dict().items() if k not in ("valid", "test", "labels_from", "divisor")
+        }
         return given.inheriting(inherited)
 
 

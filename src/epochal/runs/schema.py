@@ -279,7 +279,7 @@ def now() -> datetime:
 
 def _reading(value: Any, key: str) -> Reading:
     options = mapping(plain)(value, key)
-    for name in ("labels", "valid", "test", "label", "split_column", "group", "time", "separator", "image_size"):
+    for name in ("labels_from", "valid", "test", "label", "split_column", "group", "time", "separator", "image_size"):
         optional(text)(options.get(name), f"{key}.{name}")
     for name in ("skip_unlabelled", "known_missing", "offline"):
         flag(options.get(name, False), f"{key}.{name}")

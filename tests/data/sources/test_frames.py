@@ -67,7 +67,7 @@ def test_pairs_of_features_and_labels(library):
         frame()["y"].astype("category"),
     ):
         assert load((x, labels)).fingerprint == expected
-    assert load(x, labels=frame()["y"].to_numpy(dtype=str)).fingerprint == expected
+    assert load(x, labels_from=frame()["y"].to_numpy(dtype=str)).fingerprint == expected
 
 
 @pytest.mark.filterwarnings("ignore:.*test rows? (are|is) identical")

@@ -139,7 +139,7 @@ def test_labels_are_not_needed_to_predict(tmp_path):
         part = sources.read(folder, Reading(), labelled=False).splits["train"]
         assert part.y is None
         np.testing.assert_array_equal(part.x, pixels_of(12))
-    assert read(folder, labels=list(range(12))).splits["train"].y.tolist() == list(range(12))
+    assert read(folder, labels_from=list(range(12))).splits["train"].y.tolist() == list(range(12))
 
 
 @pytest.mark.parametrize(

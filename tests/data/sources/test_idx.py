@@ -57,7 +57,7 @@ def test_reading_gives_the_array_that_was_written(tmp_path, data, packed):
 def test_every_type_of_the_format_trains(tmp_path, code):
     x = images(30).astype(TYPES[code])
     (tmp_path / "x.idx").write_bytes(pack(x))
-    data = load(tmp_path / "x.idx", labels=labels(30))
+    data = load(tmp_path / "x.idx", labels_from=labels(30))
     assert data.train.x.dtype == np.dtype(TYPES[code]).newbyteorder("=")
     assert data.train.x.dtype.isnative
     assert len(data.train) + len(data.valid) + len(data.test) == 30
@@ -233,7 +233,7 @@ def test_a_file_of_images_finds_its_labels_beside_it(folder, packed):
 
 def test_a_file_of_images_without_labels_beside_it_asks_for_them(folder):
     (folder / f"t10k-{LABELS}").unlink()
-    assert "train has no labels; give them with labels=" in refusal(load, folder / f"t10k-{IMAGES}")
+    assert "train has no labels; give them with labels_from=" in refusal(load, folder / f"t10k-{IMAGES}")
 
 
 def test_explicit_labels_come_before_those_beside_the_file(folder):
@@ -241,25 +241,25 @@ def test_explicit_labels_come_before_those_beside_the_file(folder):
     (folder / "other.idx").write_bytes(pack(other))
     np.save(folder / "other.npy", other)
     for given_labels in (folder / "other.idx", str(folder / "other.npy"), other, other.tolist()):
-        raw = read(folder / f"train-{IMAGES}", labels=given_labels)
+        raw = read(folder / f"train-{IMAGES}", labels_from=given_labels)
         np.testing.assert_array_equal(raw.splits["train"].y, other)
-        data = load(folder / f"train-{IMAGES}", labels=given_labels)
+        data = load(folder / f"train-{IMAGES}", labels_from=given_labels)
         assert data.classes == ("0", "1", "2")
     assert raw.files == (folder / f"train-{IMAGES}",)
-    assert read(folder / f"train-{IMAGES}", labels=folder / "other.idx").files[1:] == (folder / "other.idx",)
+    assert read(folder / f"train-{IMAGES}", labels_from=folder / "other.idx").files[1:] == (folder / "other.idx",)
 
 
 def test_labels_are_not_given_twice(folder):
-    told = refusal(load, folder, labels=labels(12))
+    told = refusal(load, folder, labels_from=labels(12))
     assert f"{folder.name}: holds labels or splits of its own" in told
 
 
 def test_labels_that_are_not_there_are_refused(folder):
-    assert "missing.idx" in refusal(load, folder / f"train-{IMAGES}", labels=folder / "missing.idx")
+    assert "missing.idx" in refusal(load, folder / f"train-{IMAGES}", labels_from=folder / "missing.idx")
 
 
 def test_a_file_of_labels_alone_is_no_features(folder):
-    assert "got [12]" in refusal(load, folder / f"train-{LABELS}", labels=labels(12))
+    assert "got [12]" in refusal(load, folder / f"train-{LABELS}", labels_from=labels(12))
 
 
 def test_idx_is_known_by_its_name_or_its_first_bytes(tmp_path):

@@ -66,7 +66,7 @@ def test_forms_without_loss_keep_every_pixel(tmp_path, suffix):
         if suffix == "pgm" and name == "rgb":
             continue
         write(tmp_path / name / f"1.{suffix}", array, **EXACT[suffix])
-        x, _ = read(tmp_path / name, labels=["a"]).splits["train"]
+        x, _ = read(tmp_path / name, labels_from=["a"]).splits["train"]
         expected = np.repeat(array[..., None], 3, axis=2) if suffix == "webp" and name == "grey" else array
         np.testing.assert_array_equal(x[0], expected)  # WebP knows no grey
         assert x.dtype == np.uint8
@@ -78,7 +78,7 @@ def test_jpeg_and_gif_are_near_and_suffixes_may_be_capitals(tmp_path):
     write(tmp_path / "1.JPG", smooth, quality=95)
     write(tmp_path / "2.jpeg", smooth, quality=95)
     write(tmp_path / "3.GIF", smooth)
-    x, _ = read(tmp_path, labels=["a"] * 3).splits["train"]
+    x, _ = read(tmp_path, labels_from=["a"] * 3).splits["train"]
     assert x.shape == (3, 16, 16)
     assert abs(x.astype(int) - smooth).max() <= 8
     np.testing.assert_array_equal(x[2], smooth)
@@ -86,7 +86,7 @@ def test_jpeg_and_gif_are_near_and_suffixes_may_be_capitals(tmp_path):
 
 def test_a_file_may_be_of_another_form_than_its_suffix_says(tmp_path):
     (tmp_path / "1.jpg").write_bytes(encoded(GREY))
-    np.testing.assert_array_equal(read(tmp_path, labels=["a"]).splits["train"].x[0], GREY)
+    np.testing.assert_array_equal(read(tmp_path, labels_from=["a"]).splits["train"].x[0], GREY)
 
 
 def test_the_first_frame_counts():
@@ -172,7 +172,7 @@ def test_size_and_color_are_as_asked(folder):
 
 @pytest.mark.parametrize("size", ["32", "32x", "0x4", "4x65536", "-1x2", "axb", "1x2x3", ""])
 def test_a_size_that_is_none_is_refused(folder, size):
-    with pytest.raises(RecipeError, match="size: must be height x width"):
+    with pytest.raises(RecipeError, match="image_size: must be height x width"):
         load(folder, image_size=size)
 
 
@@ -230,8 +230,8 @@ def test_unlabelled_images_lie_anywhere(folder):
 
 
 def test_labels_may_be_given_for_a_folder_without(folder):
-    assert read(folder / "cat", labels=[0, 1, 1]).splits["train"].y.tolist() == [0, 1, 1]
-    assert "holds labels or splits of its own" in refusal(read, folder, labels=[0] * 5)
+    assert read(folder / "cat", labels_from=[0, 1, 1]).splits["train"].y.tolist() == [0, 1, 1]
+    assert "holds labels or splits of its own" in refusal(read, folder, labels_from=[0] * 5)
 
 
 def test_a_folder_may_be_joined_as_test_split(folder, tmp_path):

@@ -105,7 +105,7 @@ def test_an_object_array_is_refused_and_not_unpickled(tmp_path, order):
             np.save(path, trap)
         else:
             np.savez(path, **({"x": trap, "y": [0, 1]} if name == "x.npz" else {"x": [[0], [1]], "y": trap[0]}))
-        told = refusal(load, path, labels=[0, 1] if name == "x.npy" else None)
+        told = refusal(load, path, labels_from=[0, 1] if name == "x.npy" else None)
         assert str(path) in told
         assert "dtype object is not read; save plain numbers" in told
     assert not marker.exists()
@@ -222,7 +222,7 @@ def test_mutants_of_labels_are_loaded_or_refused(tmp_path):
     loaded = 0
     for data in mutants([npy(labels) for labels in kinds], FUZZ, seed=23):
         (tmp_path / "y.npy").write_bytes(data)
-        dataset, told = value_or_refusal(load, x, labels=tmp_path / "y.npy", host_memory=LIMIT)
+        dataset, told = value_or_refusal(load, x, labels_from=tmp_path / "y.npy", host_memory=LIMIT)
         loaded += dataset is not None
         assert (dataset.fingerprint and repr(dataset)) if dataset else ";" in told
     assert 0 < loaded < FUZZ
@@ -368,18 +368,18 @@ def test_labels_may_come_from_elsewhere_and_only_then(tmp_path):
     expected = load((x, y)).fingerprint
     for source in ("x.npz", "x.npy"):
         for labels in (y, y.tolist(), tmp_path / "y.npy", str(tmp_path / "y.npy")):
-            assert load(tmp_path / source, labels=labels).fingerprint == expected
-        assert "give them with labels=" in refusal(load, tmp_path / source)
-    assert read(tmp_path / "x.npy", labels=tmp_path / "y.npy").files == (tmp_path / "x.npy", tmp_path / "y.npy")
-    assert "leave labels=… out" in refusal(load, tmp_path / "both.npz", labels=y)
-    assert "24 rows but 23 labels" in refusal(load, tmp_path / "x.npy", labels=y[1:])
-    assert str(tmp_path / "both.npz") in refusal(load, tmp_path / "x.npy", labels=tmp_path / "both.npz")
+            assert load(tmp_path / source, labels_from=labels).fingerprint == expected
+        assert "give them with labels_from=" in refusal(load, tmp_path / source)
+    assert read(tmp_path / "x.npy", labels_from=tmp_path / "y.npy").files == (tmp_path / "x.npy", tmp_path / "y.npy")
+    assert "leave labels_from=… out" in refusal(load, tmp_path / "both.npz", labels_from=y)
+    assert "24 rows but 23 labels" in refusal(load, tmp_path / "x.npy", labels_from=y[1:])
+    assert str(tmp_path / "both.npz") in refusal(load, tmp_path / "x.npy", labels_from=tmp_path / "both.npz")
 
 
 def test_a_gzipped_npy_is_read(tmp_path):
     x, y = rows()
     (tmp_path / "x.npy.gz").write_bytes(gzip.compress(npy(x)))
-    assert load(tmp_path / "x.npy.gz", labels=y).fingerprint == load((x, y)).fingerprint
+    assert load(tmp_path / "x.npy.gz", labels_from=y).fingerprint == load((x, y)).fingerprint
 
 
 def peak(call, *args) -> int:

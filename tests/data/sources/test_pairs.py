@@ -46,8 +46,8 @@ def test_arrays_of_other_libraries_are_taken():
 
 
 def test_labels_beside_an_array():
-    assert load(X, labels=Y).fingerprint == load((X, Y)).fingerprint
-    assert load(X.tolist(), labels=Y.tolist()).fingerprint == load((X.astype(float), Y)).fingerprint
+    assert load(X, labels_from=Y).fingerprint == load((X, Y)).fingerprint
+    assert load(X.tolist(), labels_from=Y.tolist()).fingerprint == load((X.astype(float), Y)).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_masked_entries_are_refused_since_numpy_would_drop_the_mask():
     masked = np.ma.masked_array(X, mask=X > 1)
     assert "train: features have masked entries" in refusal(load, (masked, Y))
     assert "train: labels have masked entries" in refusal(load, (X, np.ma.masked_array(Y, mask=Y == 1)))
-    assert "labels have masked entries" in refusal(load, X, labels=np.ma.masked_array(Y, mask=Y == 1))
+    assert "labels have masked entries" in refusal(load, X, labels_from=np.ma.masked_array(Y, mask=Y == 1))
     assert load((np.ma.masked_array(X), Y)).fingerprint == load((X, Y)).fingerprint
 
 
@@ -97,12 +97,12 @@ def test_what_another_library_raises_is_told():
 
 @pytest.mark.parametrize("source", [(X, Y), ((X, Y), (X, Y)), {"train": (X, Y)}])
 def test_labels_are_not_given_twice(source):
-    assert "leave labels=… out" in refusal(load, source, labels=Y)
+    assert "leave labels_from=… out" in refusal(load, source, labels_from=Y)
 
 
 @pytest.mark.parametrize("labels", ["no/such/file.npy", False, 3, np.zeros((24, 2)), "x" * 5000])
 def test_labels_that_are_none_are_refused(labels):
-    refusal(load, X, labels=labels)
+    refusal(load, X, labels_from=labels)
 
 
 def test_read_of_arrays_keeps_what_was_found():

@@ -84,7 +84,7 @@ def test_splits_of_other_names_are_not_dropped_in_silence(save):
 
 
 def test_labels_are_not_given_twice(save):
-    assert "leave labels=… out" in refusal(load, save((pair(12), pair(5), pair(4))), labels=[0] * 12)
+    assert "leave labels_from=… out" in refusal(load, save((pair(12), pair(5), pair(4))), labels_from=[0] * 12)
 
 
 def test_the_limit_on_memory_holds(save):

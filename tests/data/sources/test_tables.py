@@ -531,6 +531,6 @@ def test_codes_that_look_like_numbers_in_other_rows(write):
 def test_labels_beside_a_table(write, tmp_path):
     np.save(tmp_path / "y.npy", np.arange(20) % 2)
     write({"a": list(range(20)), "g": list(range(20))}, "t.parquet")
-    data = load("t.parquet", labels="y.npy", group="g")
+    data = load("t.parquet", labels_from="y.npy", group="g")
     assert data.example_shape == (1,)
     assert "whole groups of g" in " ".join(data.notes)

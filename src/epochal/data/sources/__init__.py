@@ -59,8 +59,8 @@ def read(source: Any, reading: Reading, *, labelled: bool = True) -> RawDataset:
 
 def _read(source: Any, reading: Reading, labelled: bool) -> RawDataset:
     raw = _read_one(source, Context(reading, memory_limit(reading.host_memory), labelled))
-    if reading.labels is not None:
-        raw = _with_labels(raw, reading.labels, memory_limit(reading.host_memory))
+    if reading.labels_from is not None:
+        raw = _with_labels(raw, reading.labels_from, memory_limit(reading.host_memory))
     paths = {name: path for name in ("valid", "test") if (path := getattr(reading, name))}
     others = Reading().inheriting(reading.to_dict()) if paths else reading
     # What is free, where that is the limit, is less now.
@@ -139,7 +139,7 @@ def _with_labels(raw: RawDataset, labels: Any, limit: int) -> RawDataset:
     """`raw`, whose only split has no labels, with these: an array, or a file of one (`.npy` or IDX)."""
     if list(raw.splits) != ["train"] or raw.splits["train"].y is not None:
         raise DataError(
-            f"{raw.name}: holds labels or splits of its own, and labels are given; leave {option('labels')} out"
+            f"{raw.name}: holds labels or splits of its own, and labels are given; leave {option('labels_from')} out"
         )
     from epochal.data.sources.arrays import idx, npy, pairs
 

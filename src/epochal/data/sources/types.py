@@ -26,7 +26,7 @@ _FOR = {
     **dict.fromkeys(("separator", "header", "decimal", "thousands", "missing", "known_missing", "encoding"),
                     "text tables (CSV)"),
     **dict.fromkeys(("image_size", "color"), "images"),
-    "labels": "features in a file or array of their own",
+    "labels_from": "features in a file or array of their own",
 }  # fmt: skip
 
 

@@ -32,13 +32,13 @@ def is_idx(path: Path) -> bool:
 class IdxFile(Reader):
     """A file of examples; its labels are in the file that the usual names put beside it."""
 
-    formats, kind, options = "IDX files", "a file of arrays", ("labels",)
+    formats, kind, options = "IDX files", "a file of arrays", ("labels_from",)
 
     def matches(self, source: Any) -> bool:
         return isinstance(source, Path) and not source.is_dir() and is_idx(source)
 
     def read(self, source: Path, context: Context) -> RawDataset:
-        return read_file(source, context.limit, alone=context.options.labels is not None)
+        return read_file(source, context.limit, alone=context.options.labels_from is not None)
 
 
 class IdxFolder(Reader):
@@ -47,7 +47,7 @@ class IdxFolder(Reader):
     formats, kind, options = (
         "folders of them (train-images-idx3-ubyte and the like)",
         "a folder of IDX files",
-        ("labels",),
+        ("labels_from",),
     )
 
     def matches(self, source: Any) -> bool:

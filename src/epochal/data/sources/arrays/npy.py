@@ -29,7 +29,7 @@ _EXPECTED = (
 class NpyFile(Reader):
     """A `.npy` file of examples, without labels."""
 
-    formats, kind, options = ".npy", "a file of arrays", ("labels",)
+    formats, kind, options = ".npy", "a file of arrays", ("labels_from",)
     suffixes = (".npy",)
 
     def read(self, source: Path, context: Context) -> RawDataset:
@@ -40,7 +40,7 @@ class NpyFile(Reader):
 class NpzFile(Reader):
     """A `.npz` archive: see `read_archive`."""
 
-    formats, kind, options = ".npz", "a file of arrays", ("labels",)
+    formats, kind, options = ".npz", "a file of arrays", ("labels_from",)
     suffixes = (".npz",)
 
     def read(self, source: Path, context: Context) -> RawDataset:

@@ -20,13 +20,13 @@ _EXPECTED = (
 class Arrays(Reader):
     """Whatever objects no other reader knows."""
 
-    formats, kind, options = "", "arrays", ("labels",)
+    formats, kind, options = "", "arrays", ("labels_from",)
 
     def matches(self, source: Any) -> bool:
         return not isinstance(source, (str, Path))
 
     def read(self, source: Any, context: Context) -> RawDataset:
-        if context.options.labels is not None and not isinstance(source, (tuple, Mapping)):
+        if context.options.labels_from is not None and not isinstance(source, (tuple, Mapping)):
             return RawDataset("arrays", {"train": RawSplit(as_array(source, "arrays: features"))})
         return read(source)
 

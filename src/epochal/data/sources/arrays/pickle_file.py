@@ -14,7 +14,7 @@ from epochal.errors import DataError
 class PickleFile(Reader):
     """Train, valid and test from a pickle of three pairs (two: train and test), or of a mapping to pairs."""
 
-    formats, kind, options = ".pkl and .pkl.gz as the tutorials write them", "a file of arrays", ("labels",)
+    formats, kind, options = ".pkl and .pkl.gz as the tutorials write them", "a file of arrays", ("labels_from",)
     suffixes = (".pkl", ".pickle")
 
     def read(self, path: Path, context: Context) -> RawDataset:

@@ -150,7 +150,7 @@ def _parts(
     outline = source.outline
     if not sum(outline["rows"]):
         raise DataError(f"{where}: has {len(outline['names'])} columns, but no row; leave the split out, or fill it")
-    if reading.label is None and reading.labels is None and len(classes) == 1:
+    if reading.label is None and reading.labels_from is None and len(classes) == 1:
         reading = replace(reading, label=next(iter(classes)))
         notes.append(f"the labels are in column {reading.label!r}, the only one of classes")
     assigned = roles.assign(outline["names"], reading, where, labelled=labelled)

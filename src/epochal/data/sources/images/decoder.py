@@ -69,7 +69,7 @@ def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]{1,9})[x×]([0-9]{1,9})", str(text).strip().lower())
     height, width = (int(match[1]), int(match[2])) if match else (0, 0)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise RecipeError(f"size: must be height x width, like 32x32, each from 1 to {MAX_SIDE:,}, got {text!r}")
+        raise RecipeError(f"image_size: must be height x width, like 32x32, each from 1 to {MAX_SIDE:,}, got {text!r}")
     return height, width
 
 

@@ -2,7 +2,7 @@
 
 folder/cat/1.png                       one split; the class is the sub-folder's name
 folder/train/cat/1.png, folder/test/…  several; for valid also validation, val and dev
-folder/1.png                           no labels: to predict, or with labels=…
+folder/1.png                           no labels: to predict, or with labels_from=…
 """
 
 import os
@@ -35,14 +35,14 @@ class ImageFolder(Reader):
     formats, kind, options = (
         "folders of images (a sub-folder a class)",
         "a folder of images",
-        ("labels", "image_size", "color"),
+        ("labels_from", "image_size", "color"),
     )
 
     def matches(self, source: Any) -> bool:
         return isinstance(source, Path) and source.is_dir() and _is_folder(source)
 
     def read(self, folder: Path, context: Context) -> RawDataset:
-        files = _files(folder, context.labelled and context.options.labels is None)
+        files = _files(folder, context.labelled and context.options.labels_from is None)
         paths = [path for of_class in files.values() for _, group in of_class for path in group]
 
         def place(rows: range) -> str:
@@ -117,7 +117,7 @@ def _classes(folder: Path, listed: _Folder, labelled: bool) -> list[tuple[str | 
     if listed.images and labelled:
         raise DataError(
             f"{folder}: holds images ({Path(listed.images[0]).name}) without labels; put them into one sub-folder a "
-            f"class, or give labels with {option('labels', 'FILE')}, in the order of the files' names"
+            f"class, or give labels with {option('labels_from', 'FILE')}, in the order of the files' names"
         )
     if listed.images:
         return [(None, listed.images)]

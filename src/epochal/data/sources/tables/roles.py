@@ -48,12 +48,12 @@ def assign(names: Sequence[str], reading: Reading, where: str, *, labelled: bool
     named_by = {role: getattr(reading, field) for role, field in _OPTIONS.items()}
     drop, categorical = named(reading.drop, names), named(reading.categorical, names)
     if labelled:
-        if reading.label is None and reading.labels is None:
+        if reading.label is None and reading.labels_from is None:
             raise DataError(_no_label(names, where))
-        if reading.label is not None and reading.labels is not None:
+        if reading.label is not None and reading.labels_from is not None:
             raise DataError(
-                f"{where}: {option('label', reading.label)} names a column of labels, and {option('labels')} gives "
-                f"others; leave one out"
+                f"{where}: {option('label', reading.label)} names a column of labels, and {option('labels_from')} "
+                f"gives others; leave one out"
             )
         wanted = [(_OPTIONS[role], name) for role, name in named_by.items() if name is not None]
         wanted += [("drop", name) for name in drop] + [("categorical", name) for name in categorical]

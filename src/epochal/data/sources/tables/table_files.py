@@ -26,7 +26,7 @@ from epochal.errors import DataError, option
 from epochal.system import isolated
 from epochal.system.disk_cache import Overflow
 
-OPTIONS = ("label", "labels", "drop", "categorical", "split_column", "group", "time", "skip_unlabelled")
+OPTIONS = ("label", "labels_from", "drop", "categorical", "split_column", "group", "time", "skip_unlabelled")
 _TEXT = (".csv", ".tsv", ".txt")
 _ARROW = (*parquet.PARQUET, ".arrow", ".feather", ".ipc")
 _ROLES = ("label", "split_column", "group", "time", "drop", "categorical")
@@ -178,7 +178,7 @@ def odd_note(name: str, odd: Mapping[str, Any], place: Place | None) -> str:
 
 def _columnar(files: list[Path], reading: Reading, limit: int, labelled: bool, name: str) -> RawDataset:
     options = {k: v for k, v in reading.to_dict().items() if k in _ROLES}
-    options |= {"labels": "given"} if reading.labels is not None else {}
+    options |= {"labels_from": "given"} if reading.labels_from is not None else {}
     with Overflow(["columnar", options, labelled], limit, files) as overflow:
         size, paths = overflow.size, [str(path) for path in files]
 
