@@ -17,6 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_iris
 
 import epochal
+from commands import process
 from documented import blocks
 from needs import extra
 
@@ -59,13 +60,7 @@ def test_every_code_block_runs(page, place, tmp_path):
     shutil.copytree(place, folder)
     if "--out RUN" in page.read_text(encoding="utf-8"):
         shutil.rmtree(folder / "RUN")
-    told = os.environ | {
-        "PYTHONPATH": os.pathsep.join(
-            [str(Path(epochal.__file__).parents[1]), str(ROOT / "tests"), str(ROOT / "tests" / "oracles")]
-        )
-    }
-    words = [sys.executable, "-m", "documented", str(page)]
-    done = subprocess.run(words, cwd=folder, env=told, capture_output=True, text=True, check=False)
+    done = process(str(ROOT / "tests" / "oracles" / "documented.py"), page, cwd=folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
@@ -86,6 +81,7 @@ def test_local_links_lead_somewhere(page):
         assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
+@pytest.mark.thorough
 def test_the_site_builds_without_a_warning_and_tells_every_public_name(tmp_path):
     if find_spec("sphinx") is None or find_spec("myst_parser") is None or find_spec("furo") is None:
         extra("sphinx", "myst_parser", "furo")
@@ -108,10 +104,7 @@ def test_the_site_builds_without_a_warning_and_tells_every_public_name(tmp_path)
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_every_example_runs(script, tmp_path):
     assert len(script.read_text(encoding="utf-8").splitlines()) <= 60
-    told = os.environ | {"PYTHONPATH": str(Path(epochal.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=told, capture_output=True, text=True, check=False
-    )
+    done = process(str(script), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 

@@ -41,6 +41,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:X. features range from")  # as some checks have them
 @parametrize_with_checks([Classifier()], expected_failed_checks=lambda estimator: EXPECTED)
 def test_scikit_learns_checks(estimator, check):

@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 from commands import epochal as command
-from commands import result
+from commands import process, result
 from epochal.system import checksummed
 from epochal.system.lock import Lock
 from needs import extra
@@ -161,7 +161,7 @@ LIMITED = """
 import resource, signal, sys
 resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-signal.alarm(60)
+signal.alarm(300)
 from epochal.__main__ import run
 sys.argv[1:] = sys.argv[1:]
 sys.exit(run())
@@ -170,9 +170,7 @@ sys.exit(run())
 
 def bounded(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A command that is ended where it waits, or takes 6 GB of addresses."""
-    return subprocess.run(
-        [sys.executable, "-c", LIMITED, *words], cwd=place, capture_output=True, text=True, check=False, timeout=120
-    )
+    return process("-c", LIMITED, *words, cwd=place)
 
 
 @pytest.mark.parametrize("name", ["run.json", "history.jsonl", "best.safetensors", "rows.safetensors", "lock"])

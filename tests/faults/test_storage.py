@@ -81,7 +81,7 @@ ENDING = """
 import os, sys
 from pathlib import Path
 from disk import Disk
-from epochal import checkpoint
+from epochal.runs import checkpoint
 from snapshots import snapshot_of
 place, at = Path(sys.argv[1]), int(sys.argv[2])
 with Disk(place, at, lambda: os._exit(9)):

@@ -186,7 +186,7 @@ def test_a_killed_and_an_interrupted_selection_end_with_the_same_table(place):
     killed.communicate()
     stopped = _begun(place, "stopped")
     stopped.send_signal(signal.SIGINT)
-    _, err = stopped.communicate(timeout=60)
+    _, err = stopped.communicate(timeout=600)
     assert stopped.returncode == 130, err
     assert err.rstrip().endswith("epochal resume stopped")
     for out in ("killed", "stopped"):

@@ -81,7 +81,7 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(tmp_path):
 PEAK = """
 import sys, warnings, epochal, numpy as np
 warnings.simplefilter("ignore")
-from epochal import memory
+from epochal.system import memory
 free = int(sys.argv[2])
 from epochal.data.sources import files
 files.available_bytes = lambda: free
