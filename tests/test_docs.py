@@ -17,6 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_iris
 
 import epochal
+from campaigns import cases
 from commands import process
 from documented import blocks
 from needs import extra
@@ -24,6 +25,7 @@ from needs import extra
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WITH_CODE = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"))]
+SHORT = [ROOT / "docs" / name for name in ("estimator.md", "predicting.md", "from-scikit-learn.md")]
 NEEDED = {"logging.md": ("tensorboard", "mlflow", "sqlalchemy", "alembic"), "export.md": ("onnx", "onnxruntime")}
 NEEDED["selection.md"] = ("optuna",)
 NEEDED["models.md"] = ("flax", "equinox")
@@ -53,7 +55,7 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", cases(WITH_CODE, *SHORT), ids=lambda page: page.name)
 def test_every_code_block_runs(page, place, tmp_path):
     extra(*NEEDED.get(page.name, ()))
     folder = tmp_path / "here"

@@ -16,6 +16,11 @@ def share(name: str, thorough: int, short: int | None = None) -> int:
     return int(os.environ.get(f"EPOCHAL_{name}") or (thorough if whole else short))
 
 
+def some(count: int, wanted: int) -> list[int]:
+    """`wanted` of the numbers from 0 to `count`, evenly spaced, or all where that is more."""
+    return sorted({number * count // wanted for number in range(wanted)}) if wanted < count else list(range(count))
+
+
 def cases(names: Iterable[Any], *short: Any) -> list[Any]:
     """Values to parametrize a test with, of which those that are not in `short` are for `make thorough`."""
     return [name if name in short else pytest.param(name, marks=pytest.mark.thorough) for name in names]

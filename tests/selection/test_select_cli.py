@@ -203,6 +203,7 @@ def _flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("count", "told"), [(1, "an older checkpoint is used"), (2, "no checkpoint is whole; the")])
 def test_damaged_checkpoints_of_trials_in_training_are_told_and_passed_over(place, count, told):
     whole = result(*SLOW, "--out", f"whole-{count}", cwd=place)
