@@ -3,15 +3,19 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test check slow docs format clean
+.PHONY: demo test thorough check slow docs format clean
 
 demo: $(VENV)/installed
 	@$(BIN)/epochal train
 
 test: $(VENV)/developed
 	@scripts/check $(BIN)
-	@$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal $(ARGS)
+	@$(PYTEST) -m "not slow and not thorough" $(ARGS)
+
+thorough: $(VENV)/developed
+	@EPOCHAL_THOROUGH=1 $(PYTEST) -m "thorough or campaign" $(ARGS)
 
 check: $(VENV)/developed
 	@scripts/check $(BIN)

@@ -18,12 +18,15 @@ from PIL import Image
 from sklearn.datasets import load_iris
 
 import epochal
+from campaigns import cases
+from commands import process
 from documented import blocks
 from needs import extra
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WITH_CODE = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"))]
+SHORT = [ROOT / "docs" / name for name in ("estimator.md", "predicting.md", "from-scikit-learn.md")]
 NEEDED = {"logging.md": ("tensorboard", "mlflow", "sqlalchemy", "alembic"), "export.md": ("onnx", "onnxruntime")}
 NEEDED["selection.md"] = ("optuna",)
 NEEDED["models.md"] = ("flax", "equinox")
@@ -53,20 +56,14 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", cases(WITH_CODE, *SHORT), ids=lambda page: page.name)
 def test_every_code_block_runs(page, place, tmp_path):
     extra(*NEEDED.get(page.name, ()))
     folder = tmp_path / "here"
     shutil.copytree(place, folder)
     if "--out RUN" in page.read_text(encoding="utf-8"):
         shutil.rmtree(folder / "RUN")
-    told = os.environ | {
-        "PYTHONPATH": os.pathsep.join(
-            [str(Path(epochal.__file__).parents[1]), str(ROOT / "tests"), str(ROOT / "tests" / "oracles")]
-        )
-    }
-    words = [sys.executable, "-m", "documented", str(page)]
-    done = subprocess.run(words, cwd=folder, env=told, capture_output=True, text=True, check=False)
+    done = process(str(ROOT / "tests" / "oracles" / "documented.py"), page, cwd=folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
@@ -87,6 +84,7 @@ def test_local_links_lead_somewhere(page):
         assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
+@pytest.mark.thorough
 def test_the_site_builds_without_a_warning_and_tells_every_public_name(tmp_path):
     if find_spec("sphinx") is None or find_spec("myst_parser") is None or find_spec("furo") is None:
         extra("sphinx", "myst_parser", "furo")
@@ -109,10 +107,7 @@ def test_the_site_builds_without_a_warning_and_tells_every_public_name(tmp_path)
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_every_example_runs(script, tmp_path):
     assert len(script.read_text(encoding="utf-8").splitlines()) <= 60
-    told = os.environ | {"PYTHONPATH": str(Path(epochal.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=told, capture_output=True, text=True, check=False
-    )
+    done = process(str(script), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 

@@ -131,7 +131,7 @@ def on_a_terminal(words, folder: Path, **environment: str) -> str:
     except OSError:  # how Linux says that the other end is closed
         pass
     os.close(theirs)
-    assert child.wait(120) == 0, output.decode()
+    assert child.wait(600) == 0, output.decode()
     return output.decode()
 
 

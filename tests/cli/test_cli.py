@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from campaigns import cases
 from commands import epochal, result
 from epochal import load, load_run
+from epochal.cli import COMMANDS
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +174,7 @@ def test_ctrl_c_keeps_the_best_and_exits_130(place):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert "interrupted after step" in err
     assert "epochal resume stopped" in err
@@ -223,7 +225,7 @@ def test_a_second_run_finds_its_compiled_programs(tmp_path):
     words = ("train", "--epochs", "1", "--no-open-test")
     first = result(*words, cwd=tmp_path, JAX_COMPILATION_CACHE_DIR=str(kept))
     made = {path.name for path in kept.iterdir() if path.name.endswith("-cache")}
-    assert any(name.startswith("jit_stretch") for name in made)
+    assert any(name.startswith("jit_run_steps") for name in made)
     second = result(*words, "--learning-rate", "0.05", "--seed", "7", cwd=tmp_path, JAX_COMPILATION_CACHE_DIR=str(kept))
     assert {path.name for path in kept.iterdir() if path.name.endswith("-cache")} == made
     assert first["parameters_sha256"] != second["parameters_sha256"]
@@ -255,3 +257,37 @@ def test_rows_stored_as_those_trained_on_are_divided_as_those(trained, place):
     assert "or say with --divisor what these are to be divided by (1: scaled already)" in done.stderr
     result("predict", "run", "scaled.npy", "--divisor", 1, "--out", "scaled.npz", cwd=place)
     np.testing.assert_allclose(np.load(place / "scaled.npz")["probabilities"], fit.predict_proba(x), rtol=1e-5)
+
+
+EVERY = {
+    "train": ("--model", "logistic", "--epochs", 1, "--no-test", "--quiet", "--out", "{new}"),
+    "select": ("--model", "logistic", "--learning-rate", "0.1,0.2", "--epochs", 1, "--quiet", "--out", "{new}"),
+    "resume": ("run",),
+    "evaluate": ("run", "--split", "valid"),
+    "compare": ("run", "run"),
+    "predict": ("run", "digits", "--out", "{new}.csv"),
+    "inspect": ("digits",),
+    "export": ("run", "--format", "safetensors", "--out", "{new}"),
+    "reproduce": ("logistic", "digits", "--epochs", 1),
+    "bench": ("--work", "W1", "--rows", 100, "--epochs", 1, "--repeats", 1),
+    "doctor": (),
+}
+
+
+def test_every_command_is_listed():
+    assert EVERY.keys() == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", cases(EVERY, "train", "predict"))
+def test_a_command_started_anew_says_what_one_says_that_was_forked(place, trained, name):
+    """The oracle of `commands`: most tests fork their commands from a process that has imported what they need."""
+    done = {}
+    for how, fresh in (("fresh", True), ("forked", False)):
+        words = [str(word).format(new=f"{name}-{how}") for word in EVERY[name]]
+        done[how] = epochal(name, *words, "--json", cwd=place, fresh=fresh)
+        assert done[how].returncode == 0, done[how].stderr
+    told = {how: json.loads(one.stdout) for how, one in done.items()}
+    assert told["fresh"].keys() == told["forked"].keys()
+    for key in ("parameters_sha256", "valid", "both", "rows", "splits", "platform"):
+        assert told["fresh"].get(key) == told["forked"].get(key)
+    assert done["fresh"].stderr.replace("-fresh", "") == done["forked"].stderr.replace("-forked", "")

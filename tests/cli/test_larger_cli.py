@@ -75,7 +75,7 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_bits(place, environment, tr
     words = ["train", "big.csv", *TRAIN, *LITTLE, "--epochs", "3", "--out", "killed", "--checkpoint-seconds", "0"]
     command = [sys.executable, "-m", "epochal", *map(str, words), "--quiet"]
     child = subprocess.Popen(command, cwd=place, env=os.environ | environment, stderr=subprocess.PIPE)
-    deadline = time.time() + 120
+    deadline = time.time() + 600
     while child.poll() is None and time.time() < deadline and not list(place.glob("killed/checkpoint-*")):
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)

@@ -3,8 +3,6 @@
 import inspect
 import itertools
 import pickle
-import subprocess
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -26,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_sample_weight_equivalence_on_dense_data, parametrize_with_checks
 
 import epochal
+from commands import process
 from conftest import blobs
 from epochal import Classifier
 from epochal.estimator import inputs
@@ -41,6 +40,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:X. features range from")  # as some checks have them
 @parametrize_with_checks([Classifier()], expected_failed_checks=lambda estimator: EXPECTED)
 def test_scikit_learns_checks(estimator, check):
@@ -308,7 +308,7 @@ def test_it_is_pickled_into_another_process(tmp_path):
         "np.save('first.npy', made.predict_proba(x)); made.partial_fit(x, made.predict(x))\n"
         "np.save('second.npy', made.predict_proba(x))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = process("-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "first.npy"), made.predict_proba(x))
     made.partial_fit(x, made.predict(x))

@@ -15,6 +15,7 @@ import pytest
 from jax import lax
 
 import epochal
+from campaigns import cases
 from commands import epochal as command
 from commands import result
 from epochal.export import columns, export
@@ -123,7 +124,7 @@ MODELS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", cases(MODELS, "strides and padding", "attention", "batch norm", "pieces"))
 def test_every_operation_gives_the_same_numbers(name, images, tmp_path):
     extra("onnx", "onnxruntime")
     with jax.numpy_dtype_promotion("standard"):
@@ -135,7 +136,7 @@ def test_every_operation_gives_the_same_numbers(name, images, tmp_path):
             assert check.largest < 2e-5, f"{format}: {check}"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", cases(["float32", "float64"], "float32"))
 @pytest.mark.parametrize(
     "model",
     [

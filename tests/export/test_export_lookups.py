@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import epochal
+from campaigns import cases
 from epochal.export import export
 from needs import extra
 
@@ -70,7 +71,7 @@ def fitted(model, data):
     return epochal.fit(epochal.Model(init, logits), data, epochal.Recipe(epochs=1, learning_rate=1e-6))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", cases(MODELS, "take", "indexing", "two axes", "a row's own table", "one place beyond"))
 def test_lookups_are_those_of_jax(name, words, tmp_path):
     extra("onnx", "onnxruntime")
     fit = fitted(MODELS[name], words)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import epochal
+from campaigns import cases
 from commands import epochal as command
 from commands import result
 from documented import files
@@ -38,7 +39,7 @@ def test_these_are_the_models_of_the_page():
     assert named == {name for name in FILES if f"--model {name}" in PAGE.read_text(encoding="utf-8")}
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", cases(MODELS, "pure.py:softmax", "flax_cnn.py:CNN"))
 def test_the_models_of_the_documents_are_exported_in_every_form(model, digits, tmp_path):
     extra("onnx", "onnxruntime", *MODELS[model])
     name = model.partition(":")[0]
@@ -71,7 +72,7 @@ COUNTING = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@pytest.mark.parametrize("name", cases(COUNTING, "len"))
 def test_stablehlo_takes_models_that_ask_for_the_number_of_rows(name, digits, tmp_path):
     fit = epochal.fit(epochal.Model(linear, COUNTING[name]), digits, epochal.Recipe(epochs=1))
     exported = export(fit, "stablehlo", tmp_path / "hlo")

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -36,11 +35,6 @@ MODELS = {
     "lenet": ["--model", "lenet", "--kernels", "2x3", "--hidden", "20", "--kernel-size", "2", "--epochs", "100"],
 }
 MEMORY = {"resident": [], "chunked": ["--memory", "60kB"]}
-
-
-def long(name: str, default: int) -> int:
-    """How much of a test is done: EPOCHAL_`name`, or the share of CI."""
-    return int(os.environ.get(f"EPOCHAL_{name}", default))
 
 
 def words_of(model: str, kind: str) -> list[str]:

@@ -3,17 +3,15 @@
 EPOCHAL_ABSURD of them are given to each command, drawn from all its options; 0 gives every one.
 """
 
-import json
 import random
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from campaigns import share
 from commands import epochal, result
 from epochal.cli import app
-from kept_runs import long
 
 VALUES = (
     "9223372036854775807", "99999999999999999999", "1e26", "-1", "0", "nan", "inf", "1e308", "1e-320", "", " ", "x",
@@ -33,26 +31,6 @@ BASE = {
 ENDLESS = {"--epochs", "--refit-steps", "--seeds"}
 """Options whose large values are meant, and take long."""
 
-# One process for many values, in a fork for each, so that an abort is seen: imports take most of the time.
-MANY = """
-import json, os, sys
-import epochal.cli, epochal.data.loading, epochal.data.sources, tempfile
-cases = json.loads(sys.stdin.read())
-for words in cases:
-    with tempfile.TemporaryFile() as said:
-        child = os.fork()
-        if child == 0:
-            os.dup2(said.fileno(), 1); os.dup2(said.fileno(), 2)
-            from epochal.__main__ import run
-            sys.argv[1:] = words
-            code = run()
-            sys.stdout.flush(); sys.stderr.flush()
-            os._exit(code)
-        _, status = os.waitpid(child, 0)
-        said.seek(0)
-        print(json.dumps([words, os.waitstatus_to_exitcode(status), said.read().decode(errors="replace")[-3000:]]))
-"""
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
@@ -67,26 +45,20 @@ def options(command: str) -> list[str]:
     return sorted({one.names[0] for one in found if one.names[0].startswith("--") and one.hint is not bool})
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 @pytest.mark.parametrize("command", BASE)
 def test_no_value_of_an_option_ends_in_a_traceback(place, tmp_path, command):
 
     cases = [(name, value) for name in options(command) for value in VALUES if name not in ENDLESS]
-    most = long("ABSURD", 8)
+    most = share("ABSURD", 8)
     cases = random.Random(command).sample(cases, min(most, len(cases))) if most else cases
     assert cases or command in ("compare",)
-    lines = []
     for n, (name, value) in enumerate(cases):
         out = ["--out", str(tmp_path / f"{n}")] if command in ("train", "select") and name != "--out" else []
-        lines.append([command, *BASE[command], *out, f"{name}={value}"])
-    done = subprocess.run(
-        [sys.executable, "-c", MANY], input=json.dumps(lines), capture_output=True, text=True, cwd=place, check=True
-    )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == len(cases)
-    for words, code, said in found:
-        assert code in (0, 2, 3), (words[-1][:80], code, said)
-        assert "Traceback" not in said, (words[-1][:80], said)
+        done = epochal(command, *BASE[command], *out, f"{name}={value}", cwd=place)
+        assert done.returncode in (0, 2, 3), (name, value[:80], done.returncode, done.stderr)
+        assert "Traceback" not in done.stdout + done.stderr, (name, value[:80], done.stderr)
 
 
 @pytest.mark.parametrize(

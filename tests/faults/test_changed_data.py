@@ -132,7 +132,7 @@ def test_a_file_cut_short_under_the_command_ends_it_with_a_message_and_no_crash(
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     truncate(streamed)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 2, err
     assert re.search(r"x\.npy: the file has changed while it was in use: it had 240,128 bytes, now 120,064", err)
     assert err.endswith("once the data are back, go on with: epochal resume run\n")

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import epochal
+from campaigns import share
 from epochal.runs import checkpoint
 from epochal.runs.options import CheckpointOptions
 from epochal.runs.run import resume
 from epochal.runs.writer import RunWriter
 from epochal.system import checksummed
 from epochal.training.snapshot import Snapshot
-from kept_runs import RECIPE, drain, long, outcome
+from kept_runs import RECIPE, drain, outcome
 from snapshots import assert_same, snapshot_of
 
 PAGE = 4096
@@ -71,6 +72,7 @@ DAMAGES = (flipped, cut_short, zeroed_page, zeroed_tail, swapped_tails, overwrit
 FOREIGN: list[bytes] = []
 
 
+@pytest.mark.campaign
 def test_random_damage_is_never_loaded_and_the_one_before_is_used(tmp_path):
     chance, harmless = random.Random(0), 0
     other = tmp_path / "other"
@@ -84,7 +86,7 @@ def test_random_damage_is_never_loaded_and_the_one_before_is_used(tmp_path):
         checkpoint.save(place, of_run("this", step))
     path, before = checkpoint.path_of(place, 2), checkpoint.path_of(place, 1).read_bytes()
     sound = path.read_bytes()
-    for number in range(long("DAMAGES", 2000)):
+    for number in range(share("DAMAGES", 2000, short=300)):
         damage = DAMAGES[number % len(DAMAGES)]
         damaged = damage(sound, before, chance)
         path.write_bytes(damaged)

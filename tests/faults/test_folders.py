@@ -50,7 +50,7 @@ def test_the_line_to_go_on_with_can_be_pasted(tmp_path):
     while not (tmp_path / "it's mine" / "history.jsonl").exists():
         time.sleep(0.01)
     process.terminate()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 143
     assert err.splitlines()[-1] == """epochal resume 'it'"'"'s mine'"""
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 import epochal
+from campaigns import share
 from epochal.errors import CapacityError, DataError, RecipeError, RunError
 from epochal.runs import row_file
 from epochal.runs.loggers import kept
@@ -29,10 +30,9 @@ from epochal.system import checksummed, json_file, jsonl
 from epochal.training import ledger
 from epochal.training.progress import EPOCH
 from fuzzing import mutants
-from kept_runs import long
 
-COUNT = long("FUZZ", 600)
-SECONDS = 60  # that a case may take; none comes near
+COUNT = share("FUZZ", 600, short=100)
+SECONDS = 600  # after which a case is taken to wait for something; a second is much for one
 RUN = (
     "run.json", "run.json", "run.json", "history.jsonl", "test-ledger.jsonl", "best.safetensors", "rows.safetensors",
     "checkpoint", "lock", "logs.json", "recipe.toml",
@@ -223,6 +223,7 @@ def _late(*args: object) -> None:
     raise AssertionError(f"a case takes more than {SECONDS} s")
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("kind", ["run", "selection"])
 def test_whatever_a_folder_holds_it_is_opened_or_refused_and_nothing_around_it_changes(base, tmp_path, kind, caplog):
     names, act = (RUN, open_run) if kind == "run" else (SELECTION, open_selection)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from campaigns import share
 from commands import epochal, result
-from kept_runs import EPOCHAL, long
+from kept_runs import EPOCHAL
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -46,11 +47,12 @@ def listens(process: subprocess.Popen) -> bool:
     return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_signal_at_any_instant_leaves_with_its_code_alone(place, name):
     chance, seen = random.Random(name), Counter()
-    for n in range(long("INSTANTS", 8)):
+    for n in range(share("INSTANTS", 8)):
         words = [*COMMANDS[name], *([f"{name}-{n}"] if COMMANDS[name][-1] == "--out" else [])]
         process = subprocess.Popen([*EPOCHAL, *words], cwd=place, stdout=-1, stderr=-1, text=True)
         while not listens(process) and process.poll() is None:
@@ -58,7 +60,7 @@ def test_a_signal_at_any_instant_leaves_with_its_code_alone(place, name):
         time.sleep(chance.uniform(0, 1))
         number = chance.choice(list(CODES))
         process.send_signal(number)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=600)
         seen[number.name, process.returncode] += 1
         assert process.returncode in (CODES[number], 0), (number, process.returncode, err)
         assert "Traceback" not in err

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from campaigns import share
 from commands import epochal as command
 from commands import result
 from epochal.runs import checkpoint
-from kept_runs import MEMORY, MODELS, bits, long, next_words, start, words_of
+from kept_runs import MEMORY, MODELS, bits, next_words, start, words_of
 
 CASES = [(model, kind) for model in MODELS for kind in MEMORY]
-RUNS, EACH = long("KILLS", 20), long("KILLS_EACH", 1)
+RUNS, EACH = share("KILLS", 20), share("KILLS_EACH", 1)
 
 
 def where(folder: Path, before: list[str], code: int) -> str:
@@ -62,6 +63,7 @@ def killed_and_resumed(folder: Path, words: list[str], seconds: float, train_sec
     return places
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("model", "kind"), CASES)
 def test_runs_killed_at_random_instants_end_with_the_bits_of_the_uninterrupted_one(tmp_path, model, kind):
     words, number = words_of(model, kind), CASES.index((model, kind))

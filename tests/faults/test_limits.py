@@ -2,14 +2,13 @@
 
 import json
 import logging
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 import epochal
+from commands import process
 from epochal.errors import StorageError
 from epochal.runs import checkpoint
 from epochal.runs.options import CheckpointOptions
@@ -54,9 +53,7 @@ def test_a_real_limit_on_file_size_ends_with_exit_code_1_and_a_message(tmp_path)
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from epochal.cli import main; sys.exit(main())"
     )
     words = ["train", "--epochs", "3", "--out", "run", "--quiet", "--on-storage-error", "stop"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = process("-c", code, *words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "cannot be saved: File too large; it needs" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,19 +1,16 @@
 """SIGKILL at every kind of place in a run, at the entry point that a user calls; and twice in one epoch."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from campaigns import cases
 from commands import epochal as command
-from commands import result
+from commands import process, result
 from epochal.runs import checkpoint
 from epochal.runs.run import resume
 from kept_runs import bits, finished
@@ -67,7 +64,7 @@ PLACES = {
 
 
 def killed(where: str, count: int, words: list[str], place: Path) -> Path:
-    done = subprocess.run([sys.executable, "-c", KILLING, where, str(count), *words], cwd=place, check=False)
+    done = process("-c", KILLING, where, count, *words, cwd=place)
     assert done.returncode == -signal.SIGKILL
     return place
 
@@ -80,22 +77,20 @@ def whole(tmp_path_factory):
     return place / "run"
 
 
-@pytest.fixture(scope="module")
-def all_killed(tmp_path_factory):
-    """A run killed at each place, several at a time."""
-    place = tmp_path_factory.mktemp("killed")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield {
-            name: pool.submit(killed, where, count, ["train", *WORDS, *memory, "--out", name], place)
-            for name, (where, count, memory) in PLACES.items()
-        }
+SHORT = (
+    "in the middle of an epoch",
+    "between two chunks",
+    "while a checkpoint is written",
+    "before the opening is in the ledger",
+)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_killed_at_a_place_a_run_goes_on_to_the_same_bits(all_killed, whole, place):
-    run = all_killed[place].result() / place
+@pytest.mark.parametrize("name", cases(PLACES, *SHORT))
+def test_killed_at_a_place_a_run_goes_on_to_the_same_bits(tmp_path, whole, name):
+    where, count, memory = PLACES[name]
+    run = killed(where, count, ["train", *WORDS, *memory, "--out", name], tmp_path) / name
     told = json.loads((run / "run.json").read_text())
-    if PLACES[place][2]:
+    if memory:
         assert re.search(r"; [2-9] chunks of [2-9] steps", told["residency"]["why"])
     assert finished(run) == bits(whole)  # one opening in the ledger among them, and each epoch once
 

@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 import epochal
+from campaigns import share
 from disk import Disk, crashes
 from epochal.runs import checkpoint
 from epochal.system import atomic
 from epochal.training import ledger
 from epochal.training.score import Score
-from kept_runs import assert_ends_like, long, saved_on_disk
+from kept_runs import assert_ends_like, saved_on_disk
 from snapshots import assert_sound, snapshot_of
 
-RESUMED = long("CRASHES", 30)
+RESUMED = share("CRASHES", 30, short=6)
 
 
 def made(place: Path, files: dict[Path, bytes], root: Path) -> Path:
@@ -80,6 +81,7 @@ def loses(place: Path, saved: bool) -> bool:
     return bool(complaints) or (saved and (found is None or found.metadata["step"] < 3))
 
 
+@pytest.mark.campaign
 def test_after_a_power_loss_anywhere_in_a_run_it_goes_on_to_the_same_bits(small, tmp_path):
     whole, disk, _ = saved_on_disk(small, tmp_path / "whole")
     states = list(crashes(disk.record, {}))

@@ -9,11 +9,12 @@ import time
 import pytest
 
 import epochal
+from campaigns import share
 from commands import result
 from epochal.system.lock import Lock
-from kept_runs import bits, long, start, words_of
+from kept_runs import bits, start, words_of
 
-RACERS = long("RACERS", 4)
+RACERS = share("RACERS", 4)
 
 
 def race(words: list[str], place) -> list[tuple[str, int]]:
@@ -22,6 +23,7 @@ def race(words: list[str], place) -> list[tuple[str, int]]:
     return [(racer.communicate()[1], racer.returncode) for racer in racers]
 
 
+@pytest.mark.thorough
 def test_of_several_processes_on_one_folder_exactly_one_trains(tmp_path):
     told = race(["train", "--epochs", "20", "--out", "run", "--quiet"], tmp_path)
     assert sorted(code for _, code in told) == [0] + [2] * (RACERS - 1), told
@@ -30,6 +32,7 @@ def test_of_several_processes_on_one_folder_exactly_one_trains(tmp_path):
     print(f"\n{RACERS} processes, one trained")
 
 
+@pytest.mark.thorough
 def test_of_several_that_resume_one_run_exactly_one_goes_on_and_the_test_split_is_opened_once(tmp_path):
     words = words_of("mlp", "resident")
     result("train", *words, "--out", "whole", cwd=tmp_path)

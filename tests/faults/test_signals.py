@@ -12,20 +12,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 import epochal
+from campaigns import cases, share
 from commands import result
 from epochal.runs import checkpoint
 from epochal.system.signals import Interrupted, Signals
-from kept_runs import bits, finished, long, start, words_of
+from kept_runs import bits, finished, start, words_of
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 def test_signals_at_random_instants_leave_a_run_that_goes_on_to_the_same_bits(tmp_path, number):
     chance, words = random.Random(number), words_of("mlp", "chunked")
@@ -33,7 +33,7 @@ def test_signals_at_random_instants_leave_a_run_that_goes_on_to_the_same_bits(tm
     whole = result("train", *words, "--out", "whole", cwd=tmp_path)
     seconds, expected = time.monotonic() - begun, bits(tmp_path / "whole")
     took, places = [], Counter()
-    for n in range(long("SIGNALS", 2)):
+    for n in range(share("SIGNALS", 2)):
         run = tmp_path / f"run{n}"
         process = start(["train", *words, "--out", run.name, "--quiet"], cwd=tmp_path, stderr=-1)
         if n % 2:
@@ -44,7 +44,7 @@ def test_signals_at_random_instants_leave_a_run_that_goes_on_to_the_same_bits(tm
             time.sleep(chance.uniform(0.2, 1) * seconds)
         sent = time.monotonic()
         process.send_signal(number)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=600)
         took.append(time.monotonic() - sent)
         assert "Traceback" not in err
         if process.returncode == 0 or ((run / "test-ledger.jsonl").exists() and "all is saved" not in err):
@@ -127,26 +127,13 @@ PLACES = {
 }
 
 
-@pytest.fixture(scope="module")
-def all_signalled(tmp_path_factory):
-    """What a run says that gets a signal, at each place; several at a time."""
-
-    def signalled(name: str) -> tuple[Path, int, str, str]:
-        place = tmp_path_factory.mktemp(name)
-        count = 2 if name == "saving" else 1  # the first file is that of the digests of rows
-        process = held_at(PLACES[name][0], ["train", *WORDS, "--out", "a run"], place, count)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
-        return place / "a run", process.returncode, out, err
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield {name: pool.submit(signalled, name) for name in PLACES}
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_a_signal_at_every_place_ends_the_command_with_what_to_type(all_signalled, whole, place):
-    run, code, out, err = all_signalled[place].result()
-    assert (code, out) == (130, ""), err
+@pytest.mark.parametrize("place", cases(PLACES, "compiling", "training"))
+def test_a_signal_at_every_place_ends_the_command_with_what_to_type(tmp_path, whole, place):
+    run, count = tmp_path / "a run", 2 if place == "saving" else 1  # the first file is that of the digests of rows
+    process = held_at(PLACES[place][0], ["train", *WORDS, "--out", run.name], tmp_path, count)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=600)
+    assert (process.returncode, out) == (130, ""), err
     if PLACES[place][1] is None:
         assert err == "epochal: interrupted before the first step, there is nothing to save; start again\n"
         assert not run.exists()
@@ -165,7 +152,7 @@ def test_a_signal_while_a_run_is_taken_up_leaves_it_as_it_was(tmp_path, whole):
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.name != "lock"}
     process = held_at("epochal.training.program:Program.compile_and_place", ["resume", "run"], tmp_path)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 143
     assert err == "epochal: interrupted before training went on, the run is as it was; resume it again\n"
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.name != "lock"}
@@ -180,7 +167,7 @@ def test_a_second_signal_during_a_save_ends_at_once_and_corrupts_nothing(tmp_pat
     time.sleep(0.5)
     assert process.poll() is None, "the first one waits for the save"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "Traceback" not in err
     found, complaints = checkpoint.newest(tmp_path / "run")

@@ -2,14 +2,16 @@
 
 import errno
 import itertools
+import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import epochal
+from campaigns import share, some
+from commands import process
 from disk import Disk, Gone
 from epochal.errors import StorageError
 from epochal.runs import checkpoint, writer
@@ -20,6 +22,7 @@ from epochal.training import loop
 from kept_runs import SHORT, Inline, assert_ends_like, outcome, saved_on_disk
 from snapshots import assert_sound, snapshot_of
 
+OPERATIONS = share("OPERATIONS", 10_000, short=12)  # of a run, before which something happens: all of them, or so many
 FAULTS = {"full": errno.ENOSPC, "quota": errno.EDQUOT, "failing": errno.EIO, "read-only": errno.EROFS}
 
 
@@ -80,6 +83,7 @@ def test_a_disk_that_writes_something_else_is_found_out_by_the_read_back(tmp_pat
 ENDING = """
 import os, sys
 from pathlib import Path
+sys.path += sys.argv.pop().split(os.pathsep)
 from disk import Disk
 from epochal.runs import checkpoint
 from snapshots import snapshot_of
@@ -92,9 +96,8 @@ with Disk(place, at, lambda: os._exit(9)):
 def test_a_process_that_ends_before_any_operation_of_a_save_leaves_a_whole_checkpoint(tmp_path):
     place = tmp_path / "save"
     count = len(operations_of_a_save(place))
-    paths = {"PYTHONPATH": ":".join(filter(None, sys.path))}
     for at in itertools.count():
-        done = subprocess.run([sys.executable, "-c", ENDING, str(place), str(at)], check=False, env=paths)
+        done = process("-c", ENDING, place, at, os.pathsep.join(sys.path), cwd=tmp_path)
         found, complaints = checkpoint.newest(place)
         assert_sound(found, range(2, 4 + at))
         assert not complaints
@@ -108,20 +111,22 @@ def test_a_process_that_ends_before_any_operation_of_a_save_leaves_a_whole_check
     assert len(checkpoint.paths(place)) == 2
 
 
+@pytest.mark.campaign
 def test_a_run_whose_process_ends_before_any_operation_goes_on_to_the_same_bits(small, tmp_path):
     whole, disk, _ = saved_on_disk(small, tmp_path / "whole")
     assert {operation.kind for operation in disk.record} > {"create", "write", "fsync", "replace", "read", "unlink"}
-    for at in range(len(disk.record)):
+    for at in some(len(disk.record), OPERATIONS):
         place = tmp_path / f"run{at}"
         _, _, error = saved_on_disk(small, place, at)
         assert isinstance(error, Gone), at
         assert_ends_like(whole, place, small)
 
 
+@pytest.mark.campaign
 def test_a_run_outlives_a_failure_of_any_operation_or_goes_on_to_the_same_bits(small, tmp_path):
     whole, disk, _ = saved_on_disk(small, tmp_path / "whole")
-    outlived, codes = 0, list(FAULTS.values())
-    for at in range(len(disk.record)):
+    outlived, codes, tried = 0, list(FAULTS.values()), some(len(disk.record), OPERATIONS)
+    for at in tried:
         place = tmp_path / f"run{at}"
         run, _, error = saved_on_disk(small, place, at, failing(codes[at % len(codes)]))
         assert not list(place.glob(".*")), "a living writer leaves nothing behind"
@@ -130,7 +135,7 @@ def test_a_run_outlives_a_failure_of_any_operation_or_goes_on_to_the_same_bits(s
             assert outcome(run) == outcome(whole)
         assert_ends_like(whole, place, small)
     beginning = next(n for n, done in enumerate(disk.record) if "checkpoint" in done.path.name)
-    assert outlived > (len(disk.record) - beginning) // 2, "a disk that fails once ends no run that is under way"
+    assert outlived > sum(at >= beginning for at in tried) // 2, "a disk that fails once ends no run that is under way"
 
 
 def test_no_checkpoint_counts_epochs_that_the_history_could_not_take(small, tmp_path, monkeypatch, caplog):

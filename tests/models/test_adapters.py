@@ -78,17 +78,22 @@ def same(found, expected) -> None:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.thorough
 def test_a_flax_cnn_is_a_plain_loop_of_flax(place, pictures):
     CNN = user_file.fetch(f"{place}/flax_cnn.py:CNN").value
     cnn = CNN((8, 8), 3, nnx.Rngs(jax.random.key(RECIPE.seed)))
     training = epochal.train(CNN, pictures, RECIPE)
     optimizer = nnx.Optimizer(cnn, optax.sgd(RECIPE.learning_rate, RECIPE.momentum), wrt=nnx.Param)
     cnn.train()
-    for x, y, key in steps(pictures, training):
+
+    @nnx.jit  # operation by operation, it would compile hundreds of programs
+    def step(cnn, optimizer, x, y, key):
         cnn.dropout.rngs.key.set_value(jax.random.fold_in(key, 0))
         cnn.dropout.rngs.count.set_value(jnp.uint32(0))
-        gradient = nnx.grad(lambda cnn, x=x, y=y: mean_loss(cnn(x), y))(cnn)
-        optimizer.update(cnn, gradient)
+        optimizer.update(cnn, nnx.grad(lambda cnn: mean_loss(cnn(x), y))(cnn))
+
+    for x, y, key in steps(pictures, training):
+        step(cnn, optimizer, x, y, key)
     for _ in training:
         pass
     expected = {".".join(path): of.get_value() for path, of in nnx.to_flat_state(nnx.state(cnn, nnx.Param))}
@@ -99,6 +104,7 @@ def test_a_flax_cnn_is_a_plain_loop_of_flax(place, pictures):
     check_scores(training.fit(), pictures, lambda module, x: module(x))
 
 
+@pytest.mark.thorough
 def test_an_equinox_cnn_is_a_plain_loop_of_equinox(place, pictures):
     CNN = user_file.fetch(f"{place}/equinox_cnn.py:CNN").value
     cnn, state = eqx.nn.make_with_state(CNN)((8, 8), 3, jax.random.key(RECIPE.seed))
@@ -110,11 +116,14 @@ def test_an_equinox_cnn_is_a_plain_loop_of_equinox(place, pictures):
         logits, state = jax.vmap(cnn, axis_name="batch", in_axes=(0, None, 0), out_axes=(0, None))(x, state, keys)
         return mean_loss(logits, y), state
 
-    for x, y, key in steps(pictures, training):
-        keys = jax.random.split(key, len(x))
-        gradient, state = eqx.filter_grad(objective, has_aux=True)(cnn, state, x, y, keys)
+    @eqx.filter_jit
+    def step(cnn, state, slots, x, y, key):
+        gradient, state = eqx.filter_grad(objective, has_aux=True)(cnn, state, x, y, jax.random.split(key, len(x)))
         updates, slots = optimizer.update(gradient, slots)
-        cnn = eqx.apply_updates(cnn, updates)
+        return eqx.apply_updates(cnn, updates), state, slots
+
+    for x, y, key in steps(pictures, training):
+        cnn, state, slots = step(cnn, state, slots, x, y, key)
     for _ in training:
         pass
     same(training.loop.state.params, parameters.flatten(eqx.filter(cnn, eqx.is_inexact_array)))
@@ -145,13 +154,17 @@ def test_a_linen_module_is_a_plain_loop_of_linen(place, pictures):
     params, mlp = jax.tree.map(jnp.copy, training.loop.state.params), MLP(3)
     optimizer = optax.sgd(RECIPE.learning_rate, RECIPE.momentum)
     slots = optimizer.init(params)
-    for x, y, key in steps(pictures, training):
 
-        def loss(params, x=x, y=y, key=key):
+    @jax.jit
+    def step(params, slots, x, y, key):
+        def loss(params):
             return mean_loss(mlp.apply({"params": params}, x, train=True, rngs={"dropout": key}), y)
 
         updates, slots = optimizer.update(jax.grad(loss)(params), slots)
-        params = optax.apply_updates(params, updates)
+        return optax.apply_updates(params, updates), slots
+
+    for x, y, key in steps(pictures, training):
+        params, slots = step(params, slots, x, y, key)
     for _ in training:
         pass
     same(parameters.flatten(training.loop.state.params), parameters.flatten(params))

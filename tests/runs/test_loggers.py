@@ -112,7 +112,7 @@ def _leveldb(content: bytes):
 
 def read(tool: str, folder: Path) -> tuple[dict, dict]:
     """What the store of a finished run holds; W&B's is written by a process of its own, which may lag behind."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while True:
         found = globals()[f"read_{tool}"](folder)
         if "test/wrong" in found[0] or time.monotonic() > deadline:

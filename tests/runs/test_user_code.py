@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import epochal
+from campaigns import cases
 from commands import epochal as command
 from commands import result
 from epochal.runs.options import CheckpointOptions
@@ -330,7 +331,7 @@ def test_code_of_another_user_is_not_executed_unless_it_is_trusted(received, nam
 
 
 @pytest.mark.parametrize("name", OPENING)
-@pytest.mark.parametrize("reference", ["sent/model.py:m", "~/model.py:m", "/absolute"])
+@pytest.mark.parametrize("reference", cases(["sent/model.py:m", "~/model.py:m", "/absolute"], "~/model.py:m"))
 def test_a_planted_reference_is_never_resolved(received, name, reference, monkeypatch):
     monkeypatch.setenv("HOME", str(received))
     text = "import epochal\nm = epochal.logistic()\n" + SIGN

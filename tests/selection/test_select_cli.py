@@ -191,7 +191,7 @@ def test_a_killed_and_an_interrupted_selection_end_with_the_same_table(place):
     killed.communicate()
     stopped = _begun(place, "stopped")
     stopped.send_signal(signal.SIGINT)
-    _, err = stopped.communicate(timeout=60)
+    _, err = stopped.communicate(timeout=600)
     assert stopped.returncode == 130, err
     assert err.rstrip().endswith("epochal resume stopped")
     for out in ("killed", "stopped"):
@@ -208,6 +208,7 @@ def _flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("count", "told"), [(1, "an older checkpoint is used"), (2, "no checkpoint is whole; the")])
 def test_damaged_checkpoints_of_trials_in_training_are_told_and_passed_over(place, count, told):
     whole = result(*SLOW, "--out", f"whole-{count}", cwd=place)

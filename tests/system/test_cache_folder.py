@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import epochal
+from campaigns import share
 from epochal.data.sources.tables import text_tables
 from epochal.errors import DataError, RecipeError
 from epochal.system import cache_folder, disk_cache
@@ -23,7 +24,7 @@ from refusals import refusal
 
 KEY = disk_cache.key(["test"])
 FILES = ("config", "notes", "rows", "entry.json", "lock")
-FUZZ = int(os.environ.get("EPOCHAL_FUZZ", "100"))
+FUZZ = share("FUZZ", 100, short=20)
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +148,7 @@ def changed(generator: random.Random, value):
     return generator.choice([None, True, "", "x", "../x", [], {}, [[]], -1, 1e300, *EDGES])
 
 
+@pytest.mark.campaign
 @pytest.mark.filterwarnings("ignore:.*")
 def test_whatever_is_done_to_an_entry_the_rows_are_those_of_the_file(tmp_path, cache):
     path = table(tmp_path / "t.csv")

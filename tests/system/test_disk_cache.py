@@ -108,7 +108,7 @@ def test_two_makers_at_once_both_get_the_entry_and_one_wins(cache):
     def maker() -> None:
         with disk_cache.EntryWriter(KEY) as writer:
             (writer.folder / "rows").write_bytes(b"1234")
-            barrier.wait(timeout=60)
+            barrier.wait(timeout=600)
             found.append(writer.commit({"a": 1}, {"rows": sha256(b"1234").hexdigest()}))
 
     threads = [threading.Thread(target=maker) for _ in range(4)]

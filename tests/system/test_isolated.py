@@ -14,6 +14,7 @@ import pytest
 from epochal.errors import DataError
 from epochal.system import isolated
 from refusals import refusal
+from work import at_most
 
 GIB = 1 << 30
 
@@ -56,7 +57,7 @@ def big(rows):
     return np.arange(rows, dtype=np.float64)
 
 
-def call(function, *arguments, seconds=60.0, memory_bytes=GIB):
+def call(function, *arguments, seconds=600.0, memory_bytes=GIB):
     return isolated.call(function, *arguments, where="t.parquet", memory_bytes=memory_bytes, seconds=seconds)
 
 
@@ -91,9 +92,8 @@ def test_a_crash_is_a_refusal(number):
 
 
 def test_a_hang_is_stopped():
-    begun = time.monotonic()
-    assert "t.parquet: reading took more than 1 s" in refusal(call, spin, seconds=1.0)
-    assert time.monotonic() - begun < 3
+    with at_most(seconds=5):  # it spins for an hour
+        assert "t.parquet: reading took more than 1 s" in refusal(call, spin, seconds=1.0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the limit of address space")
