@@ -35,9 +35,9 @@ LIBRARIES = (
 def prepare() -> None:
     """Import what commands import."""
     import epochal
-    from epochal.cli.compile_cache import keep_programs
+    from epochal.cli.compile_cache import enable
 
-    keep_programs()  # as every command does before it imports JAX
+    enable()  # as every command does before it imports JAX
     names = [module.name for module in pkgutil.walk_packages(epochal.__path__, "epochal.")]
     for name in [*(name for name in names if not name.startswith(LATER)), *LIBRARIES]:
         with suppress(ImportError):
