@@ -26,7 +26,7 @@ import epochal
 import page
 import processes
 from epochal.reports import bench, roofline
-from epochal.runs import record
+from epochal.runs.versions import versions
 from registry import PEERS, TASKS, Task
 
 RESULTS = Path(__file__).parent / "results"
@@ -144,7 +144,7 @@ def main(words: list[str] | None = None) -> None:
         "date": began.isoformat(timespec="seconds"),
         "command": "python benchmarks/compare.py " + shlex.join(sys.argv[1:] if words is None else words),
         "machine": f"{page.processor()}, {platform.platform()}",
-        "versions": record.versions(),
+        "versions": versions(),
         "works": {},
     }
     options.results.mkdir(parents=True, exist_ok=True)

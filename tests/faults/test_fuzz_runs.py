@@ -21,12 +21,13 @@ import pytest
 
 import epochal
 from epochal.errors import CapacityError, DataError, RecipeError, RunError
-from epochal.runs import record, row_file
+from epochal.runs import row_file
 from epochal.runs.loggers import kept
 from epochal.runs.run import resume, training_data
 from epochal.selection import select, taken_up
 from epochal.system import checksummed, json_file, jsonl
 from epochal.training import ledger
+from epochal.training.progress import EPOCH
 from fuzzing import mutants
 from kept_runs import long
 
@@ -256,5 +257,5 @@ def test_the_records_hold_what_a_run_tells(base):
     """An oracle for the fuzzing: unchanged, everything opens."""
     assert documented(lambda: open_run(base / "run", False)) == "opened"
     assert documented(lambda: open_selection(base / "selection", True)) == "opened"
-    epochs = [record.epoch_from(json.loads(text)) for text in (base / "run/history.jsonl").read_text().splitlines()]
+    epochs = [EPOCH(json.loads(text), "") for text in (base / "run/history.jsonl").read_text().splitlines()]
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
