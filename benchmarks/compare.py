@@ -26,7 +26,7 @@ import epochal
 import page
 import processes
 from epochal.reports import bench, roofline
-from epochal.runs import versions
+from epochal.runs.versions import versions
 from registry import PEERS, TASKS, Task
 
 RESULTS = Path(__file__).parent / "results"
@@ -65,9 +65,8 @@ def job_of(task: Task, data: dict[str, Any], path: Path, epochs: int, seed: int)
 
 def floor_of(task: Task, data: dict[str, Any], ceilings: roofline.Ceilings) -> float:
     """Seconds that an epoch takes at least; see `epochal.reports.roofline`."""
-    shape, rows = tuple(data["example_shape"]), data["rows"]["train"]
-    cost = roofline.cost(task.work.model, shape, data["classes"], rows, task.work.batch_size, data["row_bytes"])
-    return cost.floor(ceilings)
+    products = roofline.layers(task.work.model, tuple(data["example_shape"]), data["classes"])
+    return roofline.cost(products, data["rows"]["train"], task.work.batch_size, data["row_bytes"]).floor(ceilings)
 
 
 def measure(name: str, peers: list[str], options: argparse.Namespace, place: processes.Place) -> dict[str, Any]:
@@ -145,7 +144,7 @@ def main(words: list[str] | None = None) -> None:
         "date": began.isoformat(timespec="seconds"),
         "command": "python benchmarks/compare.py " + shlex.join(sys.argv[1:] if words is None else words),
         "machine": f"{page.processor()}, {platform.platform()}",
-        "versions": versions.versions(),
+        "versions": versions(),
         "works": {},
     }
     options.results.mkdir(parents=True, exist_ok=True)
