@@ -260,7 +260,7 @@ def test_rows_stored_as_those_trained_on_are_divided_as_those(trained, place):
 
 
 EVERY = {
-    "train": ("--model", "logistic", "--epochs", 1, "--no-test", "--quiet", "--out", "{new}"),
+    "train": ("--model", "logistic", "--epochs", 1, "--no-open-test", "--quiet", "--out", "{new}"),
     "select": ("--model", "logistic", "--learning-rate", "0.1,0.2", "--epochs", 1, "--quiet", "--out", "{new}"),
     "resume": ("run",),
     "evaluate": ("run", "--split", "valid"),

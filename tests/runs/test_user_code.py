@@ -433,7 +433,7 @@ def test_a_search_that_goes_on_proposes_models_from_kept_text(place, tmp_path):
     extra("optuna")
     words = ("--model", "exp/net.py:net,exp/net.py:other", "--learning-rate", "0.01..0.1", "--epochs", 1, "--trials", 1)
     write(place, {"net.py": NET + "\nother = epochal.Model(BASE.init, logits)\n"})
-    storage = ("--optuna", "sqlite:///s.db", "--study", "one", "--batch", 1)
+    storage = ("--optuna", "sqlite:///s.db", "--study", "one", "--optuna-batch", 1)
     result("select", "digits", *words, *storage, "--out", "s", cwd=tmp_path)
     told = json.loads((tmp_path / "s/selection.json").read_text())
     assert sorted(told["code"]["references"]) == [f"{place}/net.py:net", f"{place}/net.py:other"]
