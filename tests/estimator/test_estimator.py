@@ -265,11 +265,11 @@ def test_a_grid_search_over_a_pipeline_compiles_once_a_shape(compilations):
     # One shape for the 12 fits of folds, one for the last with all rows.
     assert compilations.count("jit(run_steps)") == 2
     assert compilations.count("jit(sum_rows)") == 1
-    assert compilations.count("jit(probabilities)") == 1
+    assert compilations.count("jit(map_rows)") == 1
     compilations.clear()
     for rows in (1, 2, 3, 4, 5, 130, 150, 159):
         assert search.predict(x[:rows]).shape == (rows,)
-    assert compilations.count("jit(probabilities)") == 5, "1 to 5; the others are rounded up to 160, as above"
+    assert compilations.count("jit(map_rows)") == 5, "1 to 5; the others are rounded up to 160, as above"
 
 
 @pytest.mark.slow
