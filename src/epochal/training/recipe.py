@@ -1,7 +1,7 @@
 """Every hyper-parameter of a run: one frozen, validated dataclass, from which command line and TOML derive."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from epochal.errors import RecipeError, option
@@ -41,6 +41,7 @@ FUNCTIONS = ("optimizer", "loss", "augment")
 """Fields that may name a file, or hold an object."""
 
 OptimizerName = Literal[tuple(OPTIMIZERS)]  # pyrefly: ignore  # for the command line, which reads it as it runs
+_LARGEST = {"float32": 3.4028234e38, "float64": float("inf")}
 _RATES = {name: rule.rate for name, rule in OPTIMIZERS.items()}
 _CONSTANT = dict.fromkeys(OPTIMIZERS, "constant")
 
@@ -163,6 +164,10 @@ class Recipe(Options):
             raise RecipeError(
                 f"decay: {option('schedule', 'inverse_time')} needs it; give for instance {option('decay', 0.1)}"
             )
+        for name in (field.name for field in fields(self) if field.metadata.get("traced")):
+            value, largest = getattr(self, name), _LARGEST[self.dtype]
+            if value is not None and value > largest:
+                raise RecipeError(f"{name}: {value:g} is more than {self.dtype} holds, {largest:.2g}; take a smaller one")
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that are not None as plain values, in their order; what was given by value as its repr."""
