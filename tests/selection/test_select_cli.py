@@ -155,7 +155,9 @@ def test_random_draws_and_optuna_leave_out_what_is_not_read(tmp_path):
     words = ("select", "--model", "logistic", "--optimizer", "sgd,adamw", "--weight-decay", "1e-5..1e-2", "--epochs", 1)
     searches = [("--trials", 6)]
     if importlib.util.find_spec("optuna"):
-        searches.append(("--trials", 6, "--optuna", f"sqlite:///{tmp_path / 'x.db'}", "--study", "x", "--optuna-batch", 3))
+        searches.append(
+            ("--trials", 6, "--optuna", f"sqlite:///{tmp_path / 'x.db'}", "--study", "x", "--optuna-batch", 3)
+        )
     for search in searches:
         found = [one["varied"] for one in result(*words, *search, cwd=tmp_path)["candidates"]]
         assert len(found) == 6
@@ -275,7 +277,9 @@ def test_a_damaged_trial_is_done_again_and_a_torn_line_is_cut(place, selected):
     assert len(TrialStore(path).lines()) >= 2
 
 
-OPTUNA = ("select", "--model", "logistic", "--learning-rate", "1e-3..1", "--epochs", 1, "--study", "one", "--optuna-batch", 2)
+OPTUNA = (
+    "select", "--model", "logistic", "--learning-rate", "1e-3..1", "--epochs", 1, "--study", "one", "--optuna-batch", 2
+)  # fmt: skip
 
 
 def test_two_processes_share_a_study(tmp_path):

@@ -134,7 +134,9 @@ def test_an_optimizer_and_a_number_of_its_own_are_declared_in_one_file():
 
 
 def test_a_number_that_the_compute_dtype_cannot_hold_is_refused():
-    with pytest.raises(RecipeError, match=r"learning_rate: 1e\+300 is more than float32 holds, 3.4e\+38; take a smaller"):
+    with pytest.raises(
+        RecipeError, match=r"learning_rate: 1e\+300 is more than float32 holds, 3.4e\+38; take a smaller"
+    ):
         Recipe(learning_rate=1e300)
     assert Recipe(learning_rate=1e300, dtype="float64").learning_rate == 1e300
     assert Recipe(patience_increase=1e300).patience_increase == 1e300  # the host's, in double precision

@@ -167,7 +167,9 @@ class Recipe(Options):
         for name in (field.name for field in fields(self) if field.metadata.get("traced")):
             value, largest = getattr(self, name), _LARGEST[self.dtype]
             if value is not None and value > largest:
-                raise RecipeError(f"{name}: {value:g} is more than {self.dtype} holds, {largest:.2g}; take a smaller one")
+                raise RecipeError(
+                    f"{name}: {value:g} is more than {self.dtype} holds, {largest:.2g}; take a smaller one"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that are not None as plain values, in their order; what was given by value as its repr."""
