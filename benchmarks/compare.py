@@ -65,8 +65,9 @@ def job_of(task: Task, data: dict[str, Any], path: Path, epochs: int, seed: int)
 
 def floor_of(task: Task, data: dict[str, Any], ceilings: roofline.Ceilings) -> float:
     """Seconds that an epoch takes at least; see `epochal.reports.roofline`."""
-    products = roofline.layers(task.work.model, tuple(data["example_shape"]), data["classes"])
-    return roofline.cost(products, data["rows"]["train"], task.work.batch_size, data["row_bytes"]).floor(ceilings)
+    shape, rows = tuple(data["example_shape"]), data["rows"]["train"]
+    cost = roofline.cost(task.work.model, shape, data["classes"], rows, task.work.batch_size, data["row_bytes"])
+    return cost.floor(ceilings)
 
 
 def measure(name: str, peers: list[str], options: argparse.Namespace, place: processes.Place) -> dict[str, Any]:

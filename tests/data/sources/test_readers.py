@@ -27,8 +27,8 @@ def test_a_new_format_is_one_class_and_one_line(tmp_path, monkeypatch):
     assert data.files == (path,)
     assert data.train.x.shape[1:] == (2,)
     assert data.classes == ("0", "1")
-    with pytest.raises(RecipeError, match=r"size='3x3': is for images, and .* is a file of bits; leave it out"):
-        load(path, size="3x3")
+    with pytest.raises(RecipeError, match=r"image_size='3x3': is for images, and .* is a file of bits; leave it out"):
+        load(path, image_size="3x3")
     (tmp_path / "x.unknown").write_text("?")
     assert refusal(load, tmp_path / "x.unknown").endswith("; .bits")
 
