@@ -162,7 +162,8 @@ def test_the_digest_covers_the_statistics(small):
 def test_a_folder_holds_the_statistics_and_is_opened_and_resumed(small, tmp_path):
     fit = epochal.fit(NORM, small, WHOLE, out=tmp_path / "run")
     snapshot, _ = checkpoint.newest(tmp_path / "run")
-    assert {"state.model_state.mean", "state.model_state.var", "best.model_state.mean"} <= set(snapshot.arrays)
+    assert {"model_state.mean", "model_state.var"} <= set(snapshot.state)
+    assert "model_state.mean" in snapshot.best
     again = epochal.load_run(tmp_path / "run", small, model=NORM)
     assert again.parameters_sha256 == fit.parameters_sha256
     np.testing.assert_array_equal(again.predict_proba(small.test.x), fit.predict_proba(small.test.x))
