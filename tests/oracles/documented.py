@@ -54,6 +54,7 @@ def python(block: str, names: dict) -> None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path.cwd()))  # a page's code imports the files that the page shows
     shared: dict = {}
     page = Path(sys.argv[1]).read_text(encoding="utf-8")
     for name, text in files(page).items():

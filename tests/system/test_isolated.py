@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,11 @@ def test_other_exceptions_are_faults_of_ours_and_are_shown():
 
 def children() -> set[str]:
     """This process's children, dead ones included that nobody has waited for."""
-    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    found: set[str] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread that has just ended
+            found.update((task / "children").read_text().split())
+    return found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux lists a process's children")
@@ -126,7 +131,7 @@ PARENT = """
 import os, sys
 from pathlib import Path
 from epochal.system import isolated
-sys.path[:0] = [sys.argv[1], os.path.dirname(sys.argv[1])]
+sys.path += sys.argv[1].split(os.pathsep)
 import test_isolated
 isolated.call(test_isolated.wait, sys.argv[2], where="t", memory_bytes=1 << 30, seconds=500.0)
 """
@@ -141,7 +146,7 @@ def wait(path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_child_that_waits_ends_with_its_parent(tmp_path, number):
     told = tmp_path / "child"
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(Path(__file__).parent), str(told)])
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, os.pathsep.join(sys.path), str(told)])
     while not (told.exists() and told.read_text()):
         assert parent.poll() is None
         time.sleep(0.05)
