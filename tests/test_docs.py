@@ -24,6 +24,7 @@ from documented import blocks
 from needs import extra
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("system", "data", "models", "device", "training", "runs", "selection", "reports", "export", "estimator", "cli")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WITH_CODE = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"))]
 SHORT = [ROOT / "docs" / name for name in ("estimator.md", "predicting.md", "from-scikit-learn.md")]
@@ -123,9 +124,11 @@ def test_every_notebook_runs(notebook):
     assert names["fit"].best.valid.of == 249
 
 
-def test_what_the_architecture_names_is_there():
+def test_what_the_architecture_and_the_design_name_is_there():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     names = re.findall(r"`(epochal\.[\w.]+)`", page)
     assert len(names) > 15
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    names += [f"epochal.{name}" for name in re.findall(rf"`((?:{'|'.join(ROOMS)})\.[A-Za-z_][\w.]*)`", design)]
     for name in names:
         assert pkgutil.resolve_name(name) is not None, name

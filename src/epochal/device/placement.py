@@ -48,7 +48,7 @@ def precision(dtype: str) -> AbstractContextManager[Any]:
 def put(array: np.ndarray) -> Array:
     """`array` on the device. The caller may write to its own array afterwards; the device does not see it."""
     # On a CPU device_put may take the memory of a NumPy array as it is. That is what we want of arrays that nobody can
-    # write to; an array of the caller's is copied first, lest the caller's next write reach the device.
+    # write to; an array of the caller's is copied first, so that its next write does not reach the device.
     return jax.device_put(array if is_frozen(array) else copied(array))
 
 
@@ -60,8 +60,8 @@ def fetch(tree: Any) -> Any:
 def agree(value: T) -> T:
     """A value that every process of a training must share, such as the length of a stretch, which a clock told one.
 
-    There is one process today. What comes from a clock, from free memory or from a signal goes through here before a
-    compiled program depends on it.
+    There is one process today, and this returns its argument. The length of a stretch and the memory that is free go
+    through here before a compiled program depends on them; a stop by a signal does not yet.
     """
     return value
 

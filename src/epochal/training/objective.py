@@ -13,8 +13,10 @@ class Objective(NamedTuple):
     """A loss and measures, pure functions; hashable.
 
     `loss(outputs, y)` is the loss of each row, [rows]. `measures(outputs, y, counted)` are sums over those rows that
-    are counted (bool [rows]), by name; integers stay exact. Early stopping watches `monitor`, one of these names: the
-    smaller value is better, or where `higher_is_better` the greater.
+    are counted (bool [rows]), by name; integers stay exact. `monitor` is the one of these names that a training counts
+    on the validation split: the smaller value is better, or where `higher_is_better` the greater, as in `Patience`.
+
+    `Program` makes one of `classification` today, whose value is a count of wrong rows; it takes no other.
 
     >>> squares = Objective(
     ...     loss=lambda outputs, y: (outputs[:, 0] - y) ** 2,

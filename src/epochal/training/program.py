@@ -12,7 +12,7 @@ from epochal.data.dataset import Dataset, Split
 from epochal.device import compiled
 from epochal.device.chunked import planned
 from epochal.device.compiled import DeviceRows, Vectorized, row_shapes, step_shapes
-from epochal.device.placement import DeviceSplit, fetch, granted_bytes, precision, put
+from epochal.device.placement import DeviceSplit, agree, fetch, granted_bytes, precision, put
 from epochal.device.plan import Order, Plans
 from epochal.device.residency import Needs, Residency, decide, place, scoring
 from epochal.errors import CapacityError, option, speaks_of_options
@@ -70,7 +70,7 @@ class Program:
 
     def memory_budget(self) -> int:
         """Bytes that rows and program may take on the device."""
-        return granted_bytes() if self.memory_bytes is None else self.memory_bytes
+        return agree(granted_bytes()) if self.memory_bytes is None else self.memory_bytes
 
     def compile_and_place(self, data: Dataset, plan: Order) -> tuple[DeviceSplit, DeviceSplit, Residency]:
         """Decide where the train and valid rows are to be, compile for that, and place them.
@@ -197,7 +197,8 @@ class Program:
 
     def count_errors(self, variables: Any, split: DeviceSplit) -> list[Score]:
         """Zero-one loss of each member over every row of `split`."""
-        return [Score(int(count), split.size) for count in self.measures(variables, split)["wrong"]]
+        wrong = self.measures(variables, split)[self.step.objective.monitor]
+        return [Score(int(count), split.size) for count in wrong]
 
     def probabilities(self, variables: Any, split: DeviceSplit) -> np.ndarray:
         """p(class | x) of every row of `split`: [rows, classes] in the compute dtype."""
